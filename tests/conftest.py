@@ -1,0 +1,1 @@
+"""Fixtures of the tests alone; the servers are in tests/plugin.py."""
