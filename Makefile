@@ -65,6 +65,11 @@ $(STAMPS)/project: pyproject.toml $(STAMPS)/pip
 	@$(PIP) install --editable .
 	@touch $@
 
+$(STAMPS)/demo: example_project/requirements.txt $(STAMPS)/project
+	@echo "Installing what the example project needs ..."
+	@$(PIP) install --requirement $<
+	@touch $@
+
 $(STAMPS)/%: pyproject.toml $(STAMPS)/project
 	@echo "Installing what '$*' needs ..."
 	@$(PIP) install --group $*

@@ -54,7 +54,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say first thing which servers the tests will find."""
-    found = [f"{kind.name}: {kind.program() or 'not installed'}" for kind in (*_SHARED, VarnishServer)]
+    found = [
+        f"{kind.name}: {kind.program() or 'not installed'}" for kind in (*_SHARED, VarnishServer)
+    ]
     return "servers: " + ", ".join(found)
 
 
@@ -123,7 +125,11 @@ def django_db_modify_db_settings(
 
 def _databases_of(item: pytest.Item) -> set[str]:
     marker = item.get_closest_marker("django_db")
-    named = marker.kwargs.get("databases") if marker else getattr(getattr(item, "cls", None), "databases", None)
+    named = (
+        marker.kwargs.get("databases")
+        if marker
+        else getattr(getattr(item, "cls", None), "databases", None)
+    )
     return set(named or ()) if named != "__all__" else set()
 
 

@@ -244,7 +244,13 @@ class PostgresServer(Server):
         initdb = Path(self.program() or "postgres").resolve().with_name("initdb")
         arguments = ["--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale"]
         subprocess.run(
-            [str(initdb), *arguments, f"--username={self.user}", "-D", str(self.directory / "data")],
+            [
+                str(initdb),
+                *arguments,
+                f"--username={self.user}",
+                "-D",
+                str(self.directory / "data"),
+            ],
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

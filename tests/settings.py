@@ -33,7 +33,7 @@ PLACES = _places()
 DIRECTORY = Path(PLACES["directory"])
 IS_OWNER = PLACES["owner"] == str(os.getpid())
 
-SECRET_KEY = "a secret of the tests, and of nobody else"  # noqa: S105
+SECRET_KEY = "a secret of the tests, and of nobody else"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True

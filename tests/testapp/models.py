@@ -35,7 +35,9 @@ class Post(models.Model):
     """What somebody has written."""
 
     author = models.ForeignKey(Author, models.CASCADE, related_name="posts")
-    category = models.ForeignKey(Category, models.SET_NULL, null=True, blank=True, related_name="posts")
+    category = models.ForeignKey(
+        Category, models.SET_NULL, null=True, blank=True, related_name="posts"
+    )
     tags = models.ManyToManyField(Tag, blank=True, related_name="posts")
     title = models.CharField(max_length=200)
     body = models.TextField(blank=True)
