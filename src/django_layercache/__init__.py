@@ -1,0 +1,1 @@
+"""Caching for Django in layers, kept fresh by one invalidation engine."""

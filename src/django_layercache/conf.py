@@ -1,0 +1,39 @@
+"""The settings: one dictionary, ``settings.LAYERCACHE``, read live.
+
+Nothing here validates: a wrong value is reported by the system checks
+(:mod:`django_layercache.checks`), once, with a hint.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+
+__all__ = ["DEFAULTS", "SETTING", "get", "user_settings"]
+
+SETTING = "LAYERCACHE"
+
+DEFAULTS: Mapping[str, Any] = {
+    "CACHE": None,
+    "ENABLED": True,
+    "GRACE": 1,
+    "JITTER": 0.1,
+    "LEASE": 30,
+    "MAX_BYTES": 64 * 1024 * 1024,
+    "MAX_ENTRY_BYTES": 1024 * 1024,
+    "MODELS": {},
+    "NAMESPACE": "",
+    "ON_OUTAGE": "outbox",
+    "TIMEOUT": 300,
+}
+
+
+def user_settings() -> Mapping[str, Any]:
+    """What the project wrote, or an empty mapping; never an error, whatever it wrote."""
+    value = getattr(settings, SETTING, None)
+    return value if isinstance(value, Mapping) else {}
+
+
+def get(name: str) -> Any:
+    """The value in force for *name*, one of :data:`DEFAULTS`."""
+    return user_settings().get(name, DEFAULTS[name])

@@ -1,0 +1,25 @@
+"""The protocol: tags, tokens, scopes, get-or-build, mark, commit, release. No settings, no ORM, no HTTP."""
+
+from django_layercache.engine.core import Engine
+from django_layercache.engine.events import Event, trace
+from django_layercache.engine.isolation import Isolation, is_not_after
+from django_layercache.engine.outages import Outbox
+from django_layercache.engine.recipes import Codec, Recipe
+from django_layercache.engine.scopes import current_scope, nothing_cached, open_scope, without_cache
+from django_layercache.engine.writes import Write
+
+__all__ = [
+    "Codec",
+    "Engine",
+    "Event",
+    "Isolation",
+    "Outbox",
+    "Recipe",
+    "Write",
+    "current_scope",
+    "is_not_after",
+    "nothing_cached",
+    "open_scope",
+    "trace",
+    "without_cache",
+]

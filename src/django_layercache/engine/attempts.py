@@ -1,0 +1,146 @@
+"""One get-or-build in progress: every decision of the read protocol, and no I/O.
+
+:class:`~django_layercache.engine.core.Engine` drives it, once for sync and once for async
+code. The numbers are those of the protocol's read rules:
+
+1. entry and tags are fetched together, before the source of truth is read;
+2. a pending tag: neither use the entry nor store;
+3. a missing token is minted (the store's ``read`` does it, and never reports one missing);
+4. equal tokens: a hit;
+5. otherwise build, and store under the tokens of step 1.
+"""
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Final
+
+from django_layercache.engine.events import Event, Outcome, record, tracing
+from django_layercache.engine.isolation import Isolation, objection, pending_tags
+from django_layercache.engine.recipes import Recipe
+from django_layercache.engine.scopes import Scope, current_scope
+from django_layercache.exceptions import Undecodable, Unstorable
+from django_layercache.stores.base import Entry, Reading, TokenState
+
+__all__ = ["MISS", "Attempt"]
+
+
+class _Miss:
+    def __repr__(self) -> str:
+        return "MISS"
+
+
+#: No value. ``None`` is one.
+MISS: Final = _Miss()
+
+
+class Attempt:
+    """See the module. ``scope`` records what is read while building."""
+
+    __slots__ = ("_parent", "_started", "isolation", "outcome", "reason", "recipe", "scope")
+
+    def __init__(self, recipe: Recipe, isolation: Isolation | None) -> None:
+        self.recipe = recipe
+        self.isolation = isolation
+        self.outcome: Outcome = "miss"
+        self.reason = ""
+        self.scope = Scope()
+        self._parent = current_scope()
+        self._started = perf_counter()
+
+    # -- reading --------------------------------------------------------------------------
+
+    def judge(self, reading: Reading) -> Any:
+        """The value if *reading* is a hit, else ``MISS``, ready to build."""
+        value = MISS if reading.entry is None else self._use(reading.entry, reading.states)
+        if value is MISS:
+            self._begin(reading.states)
+        return value
+
+    def _use(self, entry: Entry, states: Mapping[str, TokenState]) -> Any:
+        changed = [tag for tag, token in entry.tokens.items() if states[tag] != token]  # rule 4
+        if changed:
+            self._note_change(changed, states)
+            return MISS
+        why = self.isolation.objection(entry.tokens) if self.isolation is not None else None
+        if why is not None:
+            self.bypass(why)
+            return MISS
+        try:
+            value = self.recipe.codec.loads(entry.payload)
+        except Undecodable as error:
+            self.reason = f"undecodable: {error}"
+            return MISS
+        self.outcome = "hit"
+        if self._parent is not None:
+            self._parent.observe(entry.tokens)
+        self._report(entry.tokens)
+        return value
+
+    def _note_change(self, changed: list[str], states: Mapping[str, TokenState]) -> None:
+        pending = pending_tags({tag: states[tag] for tag in changed})  # rule 2
+        if pending:
+            self.bypass(f"pending: {', '.join(pending)}")
+        else:
+            self.reason = f"changed: {', '.join(changed)}"
+
+    def _begin(self, states: Mapping[str, TokenState]) -> None:
+        # Anew at each reading: one who waited for another's flight builds, if at all, under
+        # the tokens that were fetched after the wait.
+        self.scope = Scope()
+        known = {tag: states[tag] for tag in self.recipe.tags}
+        why = None if self.recipe.settle else objection(self.isolation, known)
+        self.scope.observe(known, why)
+
+    def bypass(self, reason: str) -> None:
+        """The store is not to be used for this one."""
+        self.outcome, self.reason = "bypass", reason
+
+    def forbid(self, reason: str) -> None:
+        """Neither this value nor what encloses it may be stored: its tags are not known."""
+        self.bypass(reason)
+        self.scope.forbid(reason)
+
+    # -- building -------------------------------------------------------------------------
+
+    def finish(self, value: Any, max_bytes: int) -> Entry | None:
+        """Bubble up what *value* depends on, and say what to store (rule 5), if anything."""
+        tags = self._settled(value)
+        states = {tag: self.scope.states[tag] for tag in tags}
+        why = self.scope.objection or objection(self.isolation, states)
+        if self._parent is not None:
+            self._parent.observe(states, why)
+        entry = self._encode(value, states, max_bytes) if why is None else None
+        if why is not None and not self.reason:
+            self.reason = f"not stored: {why}"
+        self._report(states)
+        return entry
+
+    def fail(self) -> None:
+        """The builder raised. What encloses it may catch that, and depends on what was read all the same."""
+        if self._parent is not None:
+            self._parent.observe(self.scope.states, self.scope.objection)
+        self.reason = self.reason or "the builder raised"
+        self._report(self.scope.states)
+
+    def _settled(self, value: Any) -> list[str]:
+        settle = self.recipe.settle
+        return list(self.scope.states if settle is None or not self.scope.states else settle(value))
+
+    def _encode(self, value: Any, states: Mapping[str, TokenState], max_bytes: int) -> Entry | None:
+        if self.recipe.timeout == 0:
+            return None
+        try:
+            payload = self.recipe.codec.dumps(value)
+        except Unstorable as error:
+            self.reason = f"not stored: {error}"
+            return None
+        if len(payload) > max_bytes:
+            self.reason = f"not stored: {len(payload)} bytes are more than MAX_ENTRY_BYTES"
+            return None
+        return Entry({tag: token for tag, token in states.items() if token is not None}, payload)
+
+    def _report(self, tags: Mapping[str, TokenState]) -> None:
+        if tracing():
+            seconds = perf_counter() - self._started
+            recipe = self.recipe
+            record(Event(recipe.layer, recipe.key, self.outcome, seconds, tuple(tags), self.reason))

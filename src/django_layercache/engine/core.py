@@ -1,0 +1,267 @@
+"""The engine: get-or-build, in sync and async code, on one store.
+
+The decisions are in :mod:`django_layercache.engine.attempts`; here is the I/O around them.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from django_layercache.engine.attempts import MISS, Attempt
+from django_layercache.engine.flights import Flights
+from django_layercache.engine.isolation import Isolation, objection
+from django_layercache.engine.outages import Outages, Outbox
+from django_layercache.engine.recipes import Recipe
+from django_layercache.engine.scopes import Scope, current_scope, nothing_cached, open_scope
+from django_layercache.engine.writes import Write
+from django_layercache.exceptions import StoreUnavailable
+from django_layercache.stores.base import Entry, Reading, Store
+
+__all__ = ["Engine"]
+
+_BYPASSED = "inside no_cache()"
+_DISABLED = "ENABLED is False"
+_IN_DEBT = "the store was away, and is not trusted yet"
+_AWAY = "the store is away"
+
+
+class Engine:
+    """All layers of a project share one.
+
+    *isolation* tells, at each read, which transactions the reader is in. *lease* is how many
+    seconds a mark lives, *jitter* the part by which timeouts vary at random, *max_entry_bytes*
+    the size over which a value is not stored.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        isolation: Callable[[], Isolation | None] = lambda: None,
+        outbox: Outbox | None = None,
+        lease: float = 30.0,
+        jitter: float = 0.1,
+        max_entry_bytes: int = 1024 * 1024,
+        enabled: bool = True,
+    ) -> None:
+        self.store = store
+        self.outages = Outages(store, outbox)
+        self.isolation = isolation
+        self.lease = lease
+        self.enabled = enabled
+        #: How often each ``(layer, outcome)`` happened in this process.
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._jitter = jitter
+        self._max_entry_bytes = max_entry_bytes
+        self._random = random.Random()  # noqa: S311 - spreads timeouts, guards nothing
+        self._flights = Flights()
+
+    # -- get or build ---------------------------------------------------------------------
+
+    def get_or_build(self, recipe: Recipe, build: Callable[[], Any]) -> Any:
+        """The value of *recipe*: from the store if it is fresh, else from *build*, and stored."""
+        attempt = self._attempt(recipe)
+        if not self._may_use_store(attempt):
+            return self._build(attempt, build)
+        value = self._look(attempt)
+        if value is not MISS:
+            return value
+        if self._must_not_wait(attempt):
+            return self._build(attempt, build)
+        with self._flights.lead_or_join(recipe.key) as flight:
+            if flight is not None:
+                flight.wait()
+                value = self._look(attempt)
+                if value is not MISS:
+                    return value
+            return self._build(attempt, build)
+
+    def refresh(self, recipe: Recipe, build: Callable[[], Any]) -> Any:
+        """Build *recipe* whatever the store holds, and store it."""
+        attempt = self._attempt(recipe)
+        if self._may_use_store(attempt):
+            self._look(attempt, key=None)
+        return self._build(attempt, build)
+
+    def get_many(self, requests: Sequence[tuple[Recipe, Callable[[], Any]]]) -> list[Any]:
+        """Many at once: what the store has comes in one round trip, the rest is built one by one."""
+        attempts = [self._attempt(recipe) for recipe, _ in requests]
+        usable = [attempt for attempt in attempts if self._may_use_store(attempt)]
+        wanted = [(attempt.recipe.key, attempt.recipe.tags) for attempt in usable]
+        values: dict[int, Any] = {}
+        try:
+            readings = self.store.read_many(wanted) if wanted else []
+        except StoreUnavailable:
+            readings = []
+            for attempt in usable:
+                self._store_failed(attempt)
+        for attempt, reading in zip(usable, readings, strict=False):
+            values[id(attempt)] = self._judge(attempt, reading)
+        return [
+            self._build(attempt, build)
+            if values.get(id(attempt), MISS) is MISS
+            else values[id(attempt)]
+            for attempt, (_, build) in zip(attempts, requests, strict=True)
+        ]
+
+    def _look(self, attempt: Attempt, key: str | None = "") -> Any:
+        recipe = attempt.recipe
+        try:
+            reading = self.store.read(recipe.key if key == "" else key, recipe.tags)
+        except StoreUnavailable:
+            self._store_failed(attempt)
+            return MISS
+        return self._judge(attempt, reading)
+
+    def _build(self, attempt: Attempt, build: Callable[[], Any]) -> Any:
+        try:
+            with open_scope(attempt.scope):
+                value = build()
+        except BaseException:
+            attempt.fail()
+            raise
+        entry = self._finish(attempt, value)
+        if entry is not None:
+            self._write(attempt.recipe, entry)
+        return value
+
+    # -- the same for async code ----------------------------------------------------------
+
+    async def aget_or_build(self, recipe: Recipe, build: Callable[[], Awaitable[Any]]) -> Any:
+        """:meth:`get_or_build` with an async *build*; the store's I/O stays off the event loop."""
+        attempt = self._attempt(recipe)
+        if not self._may_use_store(attempt):
+            return await self._abuild(attempt, build)
+        value = await self._off_loop(self._look, attempt)
+        if value is not MISS:
+            return value
+        if self._must_not_wait(attempt):
+            return await self._abuild(attempt, build)
+        with self._flights.lead_or_join(recipe.key) as flight:
+            if flight is not None:
+                await flight.await_()
+                value = await self._off_loop(self._look, attempt)
+                if value is not MISS:
+                    return value
+            return await self._abuild(attempt, build)
+
+    async def arefresh(self, recipe: Recipe, build: Callable[[], Awaitable[Any]]) -> Any:
+        """:meth:`refresh` with an async *build*."""
+        attempt = self._attempt(recipe)
+        if self._may_use_store(attempt):
+            await self._off_loop(self._look, attempt, None)
+        return await self._abuild(attempt, build)
+
+    async def _abuild(self, attempt: Attempt, build: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            with open_scope(attempt.scope):
+                value = await build()
+        except BaseException:
+            attempt.fail()
+            raise
+        entry = self._finish(attempt, value)
+        if entry is not None:
+            await self._off_loop(self._write, attempt.recipe, entry)
+        return value
+
+    async def _off_loop(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self.store.in_process:
+            return function(*args)
+        return await asyncio.to_thread(function, *args)
+
+    # -- what is read without being cached ------------------------------------------------
+
+    def record(
+        self,
+        tags: Sequence[str],
+        read: Callable[[], Any],
+        settle: Callable[[Any], Iterable[str]] | None = None,
+    ) -> Any:
+        """Call *read*; the current scope depends on *tags*, or on those that *settle* picks of them."""
+        scope = current_scope()
+        if scope is None:
+            return read()
+        fetched = self._fetch(scope, tags)
+        value = read()
+        kept = tags if settle is None else list(settle(value))
+        states = {tag: fetched.states[tag] for tag in kept if tag in fetched.states}
+        scope.observe(states, fetched.objection or objection(self.isolation(), states))
+        return value
+
+    def observe(self, tags: Sequence[str]) -> None:
+        """The current scope depends on *tags*. To be called before what they stand for is read."""
+        self.record(tags, lambda: None)
+
+    async def aobserve(self, tags: Sequence[str]) -> None:
+        """:meth:`observe` off the event loop."""
+        await self._off_loop(self.observe, tags)
+
+    def _fetch(self, scope: Scope, tags: Sequence[str]) -> Scope:
+        fetched = Scope()
+        missing = [tag for tag in tags if tag not in scope.states]
+        fetched.observe({tag: scope.states[tag] for tag in tags if tag in scope.states})
+        if self.outages.in_debt:
+            fetched.forbid(_IN_DEBT)
+        elif missing:
+            try:
+                fetched.observe(self.store.read(None, missing).states)
+            except StoreUnavailable:
+                self.outages.owe()
+                fetched.forbid(_AWAY)
+        return fetched
+
+    # -- writing --------------------------------------------------------------------------
+
+    def new_write(self) -> Write:
+        """What one transaction changes; see :mod:`django_layercache.engine.writes`."""
+        return Write(self.store, self.outages, self.lease)
+
+    # -- shared ---------------------------------------------------------------------------
+
+    def _attempt(self, recipe: Recipe) -> Attempt:
+        return Attempt(recipe, self.isolation())
+
+    def _may_use_store(self, attempt: Attempt) -> bool:
+        if not self.enabled:
+            attempt.forbid(_DISABLED)
+        elif nothing_cached():
+            attempt.forbid(_BYPASSED)
+        elif self.outages.in_debt:
+            attempt.forbid(_IN_DEBT)
+        else:
+            return True
+        return False
+
+    @staticmethod
+    def _must_not_wait(attempt: Attempt) -> bool:
+        # Waiting is of use only where the one in front will store, and safe only for those
+        # who hold nothing that he may need.
+        isolation = attempt.isolation
+        return attempt.outcome == "bypass" or (isolation is not None and isolation.has_written)
+
+    def _judge(self, attempt: Attempt, reading: Reading) -> Any:
+        value = attempt.judge(reading)
+        if value is not MISS:
+            self.counts[attempt.recipe.layer, "hit"] += 1
+        elif attempt.reason.startswith("undecodable"):
+            self.counts[attempt.recipe.layer, "undecodable"] += 1
+        return value
+
+    def _store_failed(self, attempt: Attempt) -> None:
+        self.outages.owe()
+        attempt.forbid(_AWAY)
+
+    def _finish(self, attempt: Attempt, value: Any) -> Entry | None:
+        self.counts[attempt.recipe.layer, attempt.outcome] += 1
+        return attempt.finish(value, self._max_entry_bytes)
+
+    def _write(self, recipe: Recipe, entry: Entry) -> None:
+        timeout = recipe.timeout
+        if timeout is not None:
+            timeout *= self._random.uniform(1 - self._jitter, 1 + self._jitter)
+        try:
+            self.store.write(recipe.key, entry, timeout)
+        except StoreUnavailable:
+            self.outages.owe()

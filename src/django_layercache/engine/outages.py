@@ -1,0 +1,92 @@
+"""When the store was away: what it missed is made good before it is trusted again.
+
+A process that could not reach the store is *in debt*. While it is, all its reads bypass. A
+thread of its own tries the store, gives new tokens to the tags of commits that happened
+meanwhile (this process's own, and those that any process put in the outbox), and then ends
+the debt.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from django_layercache.exceptions import StoreUnavailable
+from django_layercache.stores.base import Store
+
+__all__ = ["Outages", "Outbox"]
+
+logger = logging.getLogger("django_layercache.engine")
+
+
+class Outbox(Protocol):
+    """Where transactions leave the tags that they could not mark: the database that they changed."""
+
+    def drain(self, touch: Callable[[Iterable[str]], None]) -> None:
+        """Call *touch* with the tags of everything in the outbox, then remove it. May raise anything."""
+        ...
+
+
+class Outages:
+    """The debt of one process towards one store. *pause* is the time between two tries, in seconds."""
+
+    def __init__(self, store: Store, outbox: Outbox | None = None, pause: float = 0.1) -> None:
+        self.outbox = outbox
+        self._store = store
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._owed: set[str] = set()
+        self._in_debt = False
+        self._debts = 0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def in_debt(self) -> bool:
+        return self._in_debt
+
+    def owe(self, tags: Iterable[str] = ()) -> None:
+        """The store did not answer; *tags* were committed that it does not know of."""
+        with self._lock:
+            self._owed.update(tags)
+            self._debts += 1
+            if not self._in_debt:
+                logger.warning(
+                    "The store is away. Everything is read from the database until it is back."
+                )
+            self._in_debt = True
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._pay_until_clear, name="layercache-outage", daemon=True
+                )
+                self._thread.start()
+
+    def _pay_until_clear(self) -> None:
+        while not self._pay():
+            threading.Event().wait(self._pause)
+
+    def _pay(self) -> bool:
+        with self._lock:
+            debts, owed = self._debts, set(self._owed)
+        try:
+            self._store.read(None, ())  # does it answer at all?
+            self._touch(owed)
+            if self.outbox is not None:
+                self.outbox.drain(self._touch)
+        except StoreUnavailable:
+            return False
+        except Exception:
+            logger.exception("The outbox cannot be drained; the store is not trusted yet.")
+            return False
+        with self._lock:
+            self._owed -= owed
+            if self._debts != debts:
+                return False
+            self._in_debt = False
+            self._thread = None
+        logger.warning("The store is back, and knows what it missed.")
+        return True
+
+    def _touch(self, tags: Iterable[str]) -> None:
+        # A release of a mark that is not there draws a new token all the same.
+        if tags := list(tags):
+            self._store.release("outage", tags)

@@ -1,0 +1,37 @@
+"""What the layers hand to the engine: where a value is kept and how it becomes bytes."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Codec", "Recipe"]
+
+
+class Codec(Protocol):
+    """Turns values into bytes and back."""
+
+    def dumps(self, value: Any) -> bytes:
+        """The bytes of *value*; raises :exc:`~django_layercache.exceptions.Unstorable`."""
+        ...
+
+    def loads(self, data: bytes) -> Any:
+        """A fresh value; raises :exc:`~django_layercache.exceptions.Undecodable`, runs no code from *data*."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One value of one layer.
+
+    ``timeout`` is in seconds, ``None`` for ever, 0 to not store. ``tags`` are those known
+    before building; what is read while building is recorded in the scope. ``settle`` is for
+    a value whose dependencies are known only from the value itself: it picks, from ``tags``,
+    those that it does depend on, and then nothing but them counts.
+    """
+
+    layer: str
+    key: str
+    codec: Codec
+    timeout: float | None
+    tags: tuple[str, ...] = ()
+    settle: Callable[[Any], Iterable[str]] | None = None

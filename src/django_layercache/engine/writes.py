@@ -1,0 +1,80 @@
+"""Writing: collect dirty tags, mark, commit, release.
+
+The order is the protocol, and the caller keeps it::
+
+    write.touch(tags)        as statements change things
+    write.mark()             right before COMMIT (in autocommit: before the statement)
+    COMMIT
+    write.release()          right after, before anything of the user's runs
+
+A writer that dies between mark and release leaves its marks to their lease.
+"""
+
+import secrets
+from collections.abc import Iterable
+
+from django_layercache.engine.outages import Outages
+from django_layercache.exceptions import StoreUnavailable
+from django_layercache.stores.base import Store
+
+__all__ = ["Write"]
+
+
+class Write:
+    """The tags that one transaction (or one statement in autocommit) changes."""
+
+    __slots__ = ("_lease", "_marked", "_outages", "_store", "_writer", "dirty")
+
+    def __init__(self, store: Store, outages: Outages, lease: float) -> None:
+        self._store = store
+        self._outages = outages
+        self._lease = lease
+        self._writer = secrets.token_hex(8)
+        self._marked: frozenset[str] = frozenset()
+        #: Changed by this transaction; not to be read from the store inside it.
+        self.dirty: set[str] = set()
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether marks were placed, or tried, that :meth:`release` has not taken away."""
+        return bool(self._marked)
+
+    def touch(self, tags: Iterable[str]) -> None:
+        self.dirty.update(tags)
+
+    def mark(self) -> list[str]:
+        """Mark all dirty tags in one round trip.
+
+        Returns the tags that could not be marked because the store is away; the caller puts
+        them in its outbox *before* it commits, or refuses to commit.
+        """
+        if not self.dirty:
+            return []
+        self._marked = frozenset(self.dirty)
+        try:
+            self._store.mark(self._writer, self._marked, self._lease)
+        except StoreUnavailable:
+            return sorted(self._marked)
+        return []
+
+    def release(self) -> None:
+        """Take the marks away, under new tokens, and begin anew. Never fails."""
+        tags, writer = self._marked, self._writer
+        self.abandon()
+        if not tags:
+            return
+        try:
+            self._store.release(writer, tags)
+        except StoreUnavailable:
+            # The lease covers it where the mark was placed; the debt covers the rest.
+            self._outages.owe(tags)
+
+    def abandon(self) -> None:
+        """Leave the marks to their lease: nobody knows whether the commit happened."""
+        self._marked = frozenset()
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing was changed after all (ROLLBACK), or it has been released."""
+        self.dirty.clear()
+        self._writer = secrets.token_hex(8)

@@ -1,0 +1,189 @@
+"""The scripts of the `redis` store. Each is one atomic step of the protocol.
+
+Keys of a namespace (all begin with its prefix):
+
+``register``
+    A hash without a TTL: the generation, the sequence, until when to distrust, the server's
+    identity, and every live mark (field ``m:<tag>``, value ``<writer> <expiry>`` pairs). It
+    is the second copy of the marks that DESIGN calls for, and here the only one: a pending
+    tag is one that has no token and a live mark in the register. If it is gone, the server
+    has lost data, and nothing is trusted before the grace is over.
+``t:<tag>``
+    The token of a settled tag.
+``e:<key>``
+    An entry; its header names its tags.
+
+Times are microseconds of the server's clock; Lua's numbers hold them exactly until 2255.
+"""
+
+# Tests replace this line to move the clock.
+NOW = "local clock = redis.call('TIME'); local now = clock[1] * 1000000 + clock[2]"
+
+_PRELUDE = """
+local register, prefix, nonce = KEYS[1], ARGV[1], ARGV[2]
+local grace, token_ttl = tonumber(ARGV[3]), ARGV[4]
+--NOW--
+
+local head = redis.pcall('HMGET', register, 'generation', 'sequence', 'distrust')
+if head.err then redis.call('DEL', register); head = {} end
+local generation, sequence, distrust = head[1], tonumber(head[2] or nil), tonumber(head[3] or nil)
+
+local function as_integer(number) return string.format('%.0f', number) end
+
+-- A new generation: no token of an older one counts any more.
+local function begin_generation(trusted_from)
+  generation, sequence, distrust = nonce, math.max((sequence or 0) + 1, now), trusted_from
+  redis.call('HSET', register, 'generation', generation,
+             'sequence', as_integer(sequence), 'distrust', as_integer(distrust))
+end
+if not (generation and sequence and distrust) then begin_generation(now + grace) end
+
+local function position() return generation .. string.format('%016.0f', sequence) end
+local function draw()
+  sequence = math.max(sequence + 1, now)
+  redis.call('HSET', register, 'sequence', as_integer(sequence))
+  return position()
+end
+
+local function live_marks(tag)
+  local live, packed = {}, redis.call('HGET', register, 'm:' .. tag)
+  for writer, expiry in string.gmatch(packed or '', '(%S+) (%d+)') do
+    if tonumber(expiry) > now then live[writer] = expiry end
+  end
+  return live
+end
+local function keep_marks(tag, live)
+  local packed = {}
+  for writer, expiry in pairs(live) do packed[#packed + 1] = writer .. ' ' .. expiry end
+  if #packed == 0 then redis.call('HDEL', register, 'm:' .. tag)
+  else redis.call('HSET', register, 'm:' .. tag, table.concat(packed, ' ')) end
+end
+
+local function publish(tag)
+  local token = draw()
+  redis.call('SET', prefix .. 't:' .. tag, token, 'EX', token_ttl)
+  return token
+end
+-- A missing token is never "unchanged": pending if a mark lives or lost data is feared, else minted.
+local function mint(tag)
+  local live = live_marks(tag)
+  if next(live) or now < distrust then return '' end
+  keep_marks(tag, live)
+  return publish(tag)
+end
+local function states_of(tags)
+  local states = {}
+  for first = 1, #tags, 500 do
+    local last, names = math.min(first + 499, #tags), {}
+    for i = first, last do names[#names + 1] = prefix .. 't:' .. tags[i] end
+    local tokens = redis.call('MGET', unpack(names))
+    for i = first, last do
+      local token = tokens[i - first + 1]
+      if token and string.sub(token, 1, #generation) == generation then states[i] = token
+      else states[i] = mint(tags[i]) end
+    end
+  end
+  return states
+end
+"""
+
+# KEYS: register, entry. ARGV: ..., tags.
+# Returns the entry, the position of the sequence, the states of the tags asked for, then
+# the states of the entry's tags, in the order of its header.
+_READ = """
+local function tags_of(entry)
+  local length = tonumber(string.sub(entry, 3, 10), 16)
+  local fine, header = pcall(cjson.decode, string.sub(entry, 11, 10 + (length or 0)))
+  if not fine or type(header) ~= 'table' then return nil end
+  local tags = {}
+  for i = 2, #header, 2 do
+    if type(header[i]) ~= 'string' then return nil end
+    tags[#tags + 1] = header[i]
+  end
+  return tags
+end
+
+local asked = {}
+for i = 5, #ARGV do asked[#asked + 1] = ARGV[i] end
+local states = states_of(asked)
+local entry = KEYS[2] and redis.pcall('GET', KEYS[2])
+if type(entry) ~= 'string' then entry = false end
+if entry then
+  local tags = tags_of(entry)
+  if tags then
+    for _, state in ipairs(states_of(tags)) do states[#states + 1] = state end
+  end
+end
+local reply = {entry, position()}
+for _, state in ipairs(states) do reply[#reply + 1] = state end
+return reply
+"""
+
+# ARGV: ..., writer, lease, tags.
+_MARK = """
+local writer, expiry = ARGV[5], as_integer(now + tonumber(ARGV[6]))
+for i = 7, #ARGV do
+  local live = live_marks(ARGV[i])
+  live[writer] = expiry
+  keep_marks(ARGV[i], live)
+  redis.call('DEL', prefix .. 't:' .. ARGV[i])
+end
+-- Marks of writers that died are dropped where their tag is read. Those that nobody reads
+-- again are swept when they have become many.
+if redis.call('HLEN', register) > 4096 and now > tonumber(redis.call('HGET', register, 'sweep') or 0) then
+  redis.call('HSET', register, 'sweep', as_integer(now + 10000000))
+  local fields = redis.call('HKEYS', register)
+  for _, field in ipairs(fields) do
+    if string.sub(field, 1, 2) == 'm:' then
+      local tag = string.sub(field, 3)
+      keep_marks(tag, live_marks(tag))
+    end
+  end
+end
+return 1
+"""
+
+# ARGV: ..., writer, tags.
+_RELEASE = """
+for i = 6, #ARGV do
+  local live = live_marks(ARGV[i])
+  live[ARGV[5]] = nil
+  keep_marks(ARGV[i], live)
+  if not next(live) then
+    if now < distrust then redis.call('DEL', prefix .. 't:' .. ARGV[i])
+    else publish(ARGV[i]) end
+  end
+end
+return 1
+"""
+
+# The marks stay: their writers have not committed yet.
+_RESET = """
+begin_generation(distrust)
+return 1
+"""
+
+# ARGV: ..., identity. Run on each new connection, before anything else: a server that was
+# restarted or replaced may hold old data.
+_IDENTIFY = """
+local identity = redis.call('HGET', register, 'identity')
+if identity ~= ARGV[5] then
+  redis.call('DEL', register)
+  begin_generation(now + grace)
+  redis.call('HSET', register, 'identity', ARGV[5])
+end
+return 1
+"""
+
+NAMES = {
+    "read": _READ,
+    "mark": _MARK,
+    "release": _RELEASE,
+    "reset": _RESET,
+    "identify": _IDENTIFY,
+}
+
+
+def source(name: str, now: str = NOW) -> str:
+    """The whole text of the script *name*."""
+    return _PRELUDE.replace("--NOW--", now) + NAMES[name]

@@ -1,0 +1,42 @@
+"""A circuit breaker: a server that just failed is not asked again by everybody at once."""
+
+import threading
+import time
+
+from django_layercache.exceptions import StoreUnavailable
+
+__all__ = ["Breaker"]
+
+
+class Breaker:
+    """Open after a failure, for *shortest* seconds, doubling up to *longest*; then one caller probes."""
+
+    def __init__(self, *, shortest: float = 0.1, longest: float = 2.0) -> None:
+        self._shortest = shortest
+        self._longest = longest
+        self._pause = shortest
+        self._retry_at: float | None = None
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raise :exc:`StoreUnavailable` while open; let one caller through when it is time to probe."""
+        if self._retry_at is None:
+            return
+        with self._lock:
+            if self._retry_at is None:
+                return
+            now = time.monotonic()
+            if now < self._retry_at:
+                raise StoreUnavailable("the store failed a moment ago")
+            self._retry_at = now + self._pause
+
+    def failed(self) -> None:
+        with self._lock:
+            self._retry_at = time.monotonic() + self._pause
+            self._pause = min(self._pause * 2, self._longest)
+
+    def succeeded(self) -> None:
+        if self._retry_at is not None:
+            with self._lock:
+                self._retry_at = None
+                self._pause = self._shortest
