@@ -218,6 +218,13 @@ class Engine:
         """What one transaction changes; see :mod:`django_layercache.engine.writes`."""
         return Write(self.store, self.outages, self.lease)
 
+    def distrust(self) -> None:
+        """Make all that is stored unreachable: the store has missed writes."""
+        try:
+            self.store.reset()
+        except StoreUnavailable:
+            self.outages.owe_everything()
+
     # -- shared ---------------------------------------------------------------------------
 
     def _attempt(self, recipe: Recipe) -> Attempt:

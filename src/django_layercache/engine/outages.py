@@ -36,6 +36,7 @@ class Outages:
         self._pause = pause
         self._lock = threading.Lock()
         self._owed: set[str] = set()
+        self._owes_everything = False
         self._in_debt = False
         self._debts = 0
         self._thread: threading.Thread | None = None
@@ -60,6 +61,11 @@ class Outages:
                 )
                 self._thread.start()
 
+    def owe_everything(self) -> None:
+        """The store has missed nobody knows what."""
+        self._owes_everything = True
+        self.owe()
+
     def _pay_until_clear(self) -> None:
         while not self._pay():
             threading.Event().wait(self._pause)
@@ -69,6 +75,9 @@ class Outages:
             debts, owed = self._debts, set(self._owed)
         try:
             self._store.read(None, ())  # does it answer at all?
+            if self._owes_everything:
+                self._store.reset()
+                self._owes_everything = False
             self._touch(owed)
             if self.outbox is not None:
                 self.outbox.drain(self._touch)

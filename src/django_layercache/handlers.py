@@ -1,0 +1,108 @@
+"""From settings to the engine: the only place where the two meet.
+
+The engine is made when it is first asked for, and made anew when a setting that it was made
+from changes (test suites do that).
+"""
+
+import threading
+from typing import Any
+
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.signals import setting_changed
+
+from django_layercache import conf
+from django_layercache.engine import Engine
+from django_layercache.exceptions import InvalidSetting
+from django_layercache.stores.base import Store
+from django_layercache.stores.local import LocalStore
+
+__all__ = ["EngineHandler", "get_engine", "pool_of"]
+
+
+class EngineHandler:
+    """The engine of this process.
+
+    ``parts`` are arguments for :class:`~django_layercache.engine.Engine` that floors above
+    provide at start-up: *isolation* and *outbox*.
+    """
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Any] = {}
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+        self._replaced = False
+
+    def get(self) -> Engine:
+        """The engine for the settings in force."""
+        return self._engine or self._make()
+
+    def reset(self) -> None:
+        """Forget the engine; the next :meth:`get` makes another."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+            if engine is not None:
+                self._replaced = True
+                engine.store.close()
+
+    def _make(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._new_engine()
+            return self._engine
+
+    def _new_engine(self) -> Engine:
+        store = make_store()
+        engine = Engine(
+            store,
+            lease=conf.get("LEASE"),
+            jitter=conf.get("JITTER"),
+            max_entry_bytes=conf.get("MAX_ENTRY_BYTES"),
+            enabled=conf.get("ENABLED"),
+            **self.parts,
+        )
+        if self._replaced:
+            # Writes went to another store meanwhile: this one has missed them.
+            engine.distrust()
+        return engine
+
+
+def make_store() -> Store:
+    """The store that the settings name."""
+    alias = conf.get("CACHE")
+    if alias is None:
+        return LocalStore(max_bytes=conf.get("MAX_BYTES"))
+    pool = pool_of(caches[alias])
+    if pool is None:
+        raise InvalidSetting(
+            f"LAYERCACHE['CACHE'] names {alias!r}, which is not a Redis cache. Name one that is, or None."
+        )
+    from django_layercache.stores.redis import RedisStore
+
+    return RedisStore(pool, namespace=conf.get("NAMESPACE"), grace=conf.get("GRACE"))
+
+
+def pool_of(cache: BaseCache) -> Any:
+    """The connection pool of the primary server behind *cache*, or ``None`` if it is not Redis."""
+    client = getattr(cache, "_cache", None)  # Django's RedisCache
+    if client is None or not hasattr(client, "get_client"):
+        client = getattr(cache, "client", None)  # django-redis
+    if client is None or not hasattr(client, "get_client"):
+        return None
+    return getattr(client.get_client(write=True), "connection_pool", None)
+
+
+engines = EngineHandler()
+
+
+def get_engine() -> Engine:
+    """The engine of this process, for the settings in force."""
+    return engines.get()
+
+
+def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
+    if setting in {conf.SETTING, "CACHES", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
+        engines.reset()
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="django_layercache.handlers")
