@@ -1,0 +1,36 @@
+"""Searching for anything."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from atlas.models import Airport, City, Country
+from django_layercache import cached_queries
+
+MOST = 20
+
+
+def search(request: HttpRequest) -> HttpResponse:
+    """Airports, cities and countries whose name has the word in it.
+
+    No index helps to find the middle of a word: three full scans. So all that is asked inside the block is cached.
+    """
+    word = request.GET.get("q", "").strip()[:60]
+    context: dict[str, object] = {"word": word}
+    if word:
+        with cached_queries(timeout=60):
+            context |= {name: list(found) for name, found in _questions(word).items()}
+    return render(request, "atlas/search.html", context)
+
+
+def _questions(word: str) -> dict[str, object]:
+    code = Q(code__iexact=word) | Q(iata__iexact=word)
+    named = Q(name__icontains=word) | Q(municipality__icontains=word)
+    return {
+        "by_code": Airport.objects.select_related("country").filter(code),
+        "airports": Airport.objects.select_related("country").filter(named).exclude(code)[:MOST],
+        "cities": City.objects.select_related("country").filter(name__icontains=word)[:MOST],
+        "countries": Country.objects.filter(name__icontains=word)[:MOST],
+    }

@@ -1,0 +1,1 @@
+"""The measurements and the edits that the `demo` command and the lab page show."""
