@@ -1,3 +1,3 @@
-"""Loads the fixtures of tests/ for the examples in the documentation as well."""
+"""Loads what the tests and the examples in the documentation share."""
 
-pytest_plugins = ["tests.plugin"]
+pytest_plugins = ["tests.plugin", "tests.examples"]

@@ -118,22 +118,21 @@ def varnish() -> Iterator[Callable[[int], VarnishServer]]:
 def django_db_modify_db_settings(
     django_db_modify_db_settings: None, request: pytest.FixtureRequest
 ) -> None:
-    """Have PostgreSQL running before pytest-django makes the test databases, all of them at once."""
-    if "postgres" in settings.DATABASES:
+    """Have PostgreSQL running before pytest-django makes the test databases, if a test wants one there."""
+    if any(_wants_postgres(item) for item in request.session.items):
         request.getfixturevalue("postgres_server")
 
 
-def _databases_of(item: pytest.Item) -> set[str]:
+def _wants_postgres(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("django_db")
-    named = (
-        marker.kwargs.get("databases")
-        if marker
-        else getattr(getattr(item, "cls", None), "databases", None)
-    )
-    return set(named or ()) if named != "__all__" else set()
+    test_case = getattr(item, "cls", None)
+    named = marker.kwargs.get("databases") if marker else getattr(test_case, "databases", None)
+    if named == "__all__":
+        return "postgres" in settings.DATABASES
+    return "postgres" in (named or ())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what wants PostgreSQL where there is none."""
-    if "postgres" in _databases_of(item):
+    if _wants_postgres(item):
         require(PostgresServer)

@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django_layercache",
     "tests.testapp",
+    "tests.blog",
 ]
 
 MIDDLEWARE = [

@@ -1,0 +1,1 @@
+"""The blog of the documentation's examples, where it is called `blog`."""
