@@ -1,9 +1,16 @@
 """The servers of the tests: they start, obey, and the databases on them are the ones that Django uses."""
 
+import http.server
+import os
+import subprocess
+import sys
+import threading
 import time
+import urllib.request
 
 import pytest
 import redis
+from django.conf import settings
 from django.core.cache import caches
 from django.db import connections, transaction
 
@@ -76,3 +83,24 @@ def test_a_killed_server_refuses_and_comes_back_empty_on_the_same_port(fresh_red
 def test_each_test_has_a_fresh_server_of_its_own(fresh_redis, redis_server):
     assert fresh_redis.port != redis_server.port
     assert fresh_redis.pid != redis_server.pid
+
+
+def test_varnish_asks_the_server_behind_it(varnish):
+    handler = http.server.SimpleHTTPRequestHandler
+    with http.server.ThreadingHTTPServer((HOST, 0), handler) as backend:
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        with urllib.request.urlopen(varnish(backend.server_port).url, timeout=10) as response:
+            assert response.status == 200
+            assert "varnish" in response.headers["Via"]
+        backend.shutdown()
+
+
+def test_a_process_of_its_own_finds_the_same_databases_and_servers(redis_server):
+    code = (
+        "import django; django.setup()\n"
+        "from django.conf import settings\n"
+        "print(settings.DATABASES['default']['NAME'], settings.CACHES['redis']['LOCATION'])"
+    )
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    printed = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert printed.split() == [settings.DATABASES["default"]["NAME"], redis_server.url]
