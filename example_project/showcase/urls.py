@@ -1,5 +1,9 @@
-app_name = "showcase"
-from django.http import HttpResponse
+"""URLs of the showcase."""
+
 from django.urls import path
 
-urlpatterns = [path("", lambda r: HttpResponse("x"), name="lab")]
+from showcase.views import lab
+
+app_name = "showcase"
+
+urlpatterns = [path("", lab, name="lab")]

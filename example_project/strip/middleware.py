@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.conf import settings
-from django.core.exceptions import MiddlewareNotUsed
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -19,6 +17,9 @@ from strip.report import Queries, Report
 
 BODY_ENDS = b"</body>"
 
+#: An entry of the WSGI environment (so no visitor can send it) which asks for the page as it is, without a strip.
+NO_STRIP = "strip.leave_out"
+
 
 class StripMiddleware:
     """Adds the strip to HTML pages, and a `Server-Timing` header to every answer.
@@ -28,8 +29,6 @@ class StripMiddleware:
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        if not settings.STRIP:
-            raise MiddlewareNotUsed
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -64,7 +63,8 @@ def count_queries() -> Iterator[Queries]:
 def takes_a_strip(request: HttpRequest, response: HttpResponseBase) -> bool:
     """Whether this is a whole HTML page of the site. The admin has a look of its own: left alone."""
     return (
-        isinstance(response, HttpResponse)
+        NO_STRIP not in request.META
+        and isinstance(response, HttpResponse)
         and response.headers.get("Content-Type", "").startswith("text/html")
         and not response.has_header("Content-Encoding")
         and not request.path.startswith("/admin/")
@@ -78,7 +78,7 @@ def insert(response: HttpResponse, html: str) -> None:
     response.content = before + html.encode(response.charset) + end + after
     if response.has_header("Content-Length"):
         response.headers["Content-Length"] = str(len(response.content))
-    # They are about the page without its strip. Left here, the browser would be told "not modified" and show an old one.
+    # They are about the page without its strip: with them the browser would be told "not modified" and show an old one.
     for validator in ("ETag", "Last-Modified"):
         if response.has_header(validator):
             del response.headers[validator]

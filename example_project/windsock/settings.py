@@ -8,6 +8,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 #: Everything the running site writes. `WINDSOCK_VAR` moves it, so that tests never touch the demo's database.
 VAR_DIR = Path(os.environ.get("WINDSOCK_VAR", BASE_DIR / "var"))
+VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 SECRET_KEY = "demo-only-and-public-never-use-this-key-for-a-real-site"
 DEBUG = True  # shows tracebacks to whoever asks: fit for a demo on loopback and for nothing else
@@ -83,9 +84,6 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-
-#: Show the strip at the bottom of each page. The measurements of the demo leave it out.
-STRIP = True
 
 # -- caching ---------------------------------------------------------------------------------------------------------
 

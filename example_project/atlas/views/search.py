@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from django.db.models import Q
+from typing import Any
+
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -21,11 +23,12 @@ def search(request: HttpRequest) -> HttpResponse:
     context: dict[str, object] = {"word": word}
     if word:
         with cached_queries(timeout=60):
-            context |= {name: list(found) for name, found in _questions(word).items()}
+            context |= {name: list(found) for name, found in questions(word).items()}
     return render(request, "atlas/search.html", context)
 
 
-def _questions(word: str) -> dict[str, object]:
+def questions(word: str) -> dict[str, QuerySet[Any]]:
+    """What is asked of the database for one word, by the name that the template knows it under."""
     code = Q(code__iexact=word) | Q(iata__iexact=word)
     named = Q(name__icontains=word) | Q(municipality__icontains=word)
     return {
