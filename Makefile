@@ -35,7 +35,7 @@ format: $(STAMPS)/lint ## Format the code, and mend what can be mended without t
 	@$(BIN)/ruff format .
 
 types: $(STAMPS)/types ## Check the types, strictly
-	@$(BIN)/mypy $(ARGS)
+	@$(BIN)/python -m mypy $(ARGS)
 
 docs: $(STAMPS)/docs ## Build the documentation into docs/_build/html; a warning is an error
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
