@@ -70,6 +70,9 @@ $(STAMPS)/demo: example_project/requirements.txt $(STAMPS)/project
 	@$(PIP) install --requirement $<
 	@touch $@
 
+# The tests try out the example project, too.
+$(STAMPS)/test: $(STAMPS)/demo
+
 $(STAMPS)/%: pyproject.toml $(STAMPS)/project
 	@echo "Installing what '$*' needs ..."
 	@$(PIP) install --group $*
