@@ -1,4 +1,4 @@
-"""Distances, neighbours and the dotted world map. Plain arithmetic: no models, no caching."""
+"""Neighbours and the dotted world map. Plain arithmetic: no models, no caching."""
 
 from __future__ import annotations
 
@@ -6,20 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-EARTH_RADIUS_KM = 6371.0
-
 #: Degrees of longitude and latitude that one dot of the map stands for.
 DOT_DEGREES = 2.5
 
 Point = tuple[str, float, float]  # (code, latitude, longitude)
-
-
-def distance_km(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float:
-    """Great-circle distance in kilometres."""
-    phi_a, phi_b = math.radians(lat_a), math.radians(lat_b)
-    half_phi, half_lambda = (phi_b - phi_a) / 2, math.radians(lon_b - lon_a) / 2
-    chord = math.sin(half_phi) ** 2 + math.cos(phi_a) * math.cos(phi_b) * math.sin(half_lambda) ** 2
-    return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(chord)))
 
 
 def nearest(points: Sequence[Point], count: int) -> Iterable[tuple[str, list[str]]]:

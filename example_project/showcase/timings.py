@@ -116,12 +116,12 @@ def page_tasks(subjects: Subjects, client: Client) -> list[Task]:
     urls = {
         "front page": "/",
         "all airports": "/airports/",
-        "filtered, sorted": f"/airports/?country={country.pk}&scheduled=on&order=-elevation_ft",
+        "with a filter": f"/airports/?country={country.pk}&scheduled=on&order=-elevation_ft",
         "an airport": edited.get_absolute_url(),
         "search": "/search/?q=san",
         "countries": "/countries/",
         "a country": country.get_absolute_url(),
-        "numbers (async)": "/numbers/",
+        "numbers, async": "/numbers/",
         "a collection": subjects.collection.get_absolute_url(),
     }
     return [Task("page", name, lambda url=url: _fetch(client, url)) for name, url in urls.items()]

@@ -1,0 +1,1 @@
+"""The site's own tests: `python example_project/manage.py test atlas`."""

@@ -102,9 +102,10 @@ def _measure(console: Console, subjects: Subjects, runs: int) -> None:
     console.print(tables.pages_table(measured[:pages], measured[pages : 2 * pages]))
     console.print(tables.layers_table(measured[2 * pages :]))
     console.print(
-        "off: LAYERCACHE['ENABLED'] = False · cold: nothing usable in the store · warm: asked again\n"
-        "×: off divided by warm. A member's pages are their own: the page layer never shares them, but the\n"
-        f"layers inside are everybody's. Store: {_store()}. {runs} runs, in this process, DEBUG off.\n",
+        "off: LAYERCACHE['ENABLED'] = False · cold: nothing usable in the store\n"
+        "warm: asked again · ×: off divided by warm\n"
+        "A member's pages are nobody else's; the layers inside them are everybody's.\n"
+        f"Store: {_store()}. {runs} runs, in this process, DEBUG off.\n",
         style="dim",
         highlight=False,
     )
