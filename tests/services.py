@@ -43,7 +43,7 @@ def find_program(*names: str, also: tuple[str, ...] = ()) -> str | None:
         if found := shutil.which(name, path=places):
             return found
     matches = [match for pattern in also for match in glob.glob(pattern)]  # noqa: PTH207
-    return max(matches, default=None)
+    return max((match for match in matches if os.access(match, os.X_OK)), default=None)
 
 
 class Server:
