@@ -94,7 +94,7 @@ def all_probes(subjects: Subjects) -> list[Probe]:
         fragment(
             "most airports",
             "_top_countries",
-            lambda: {"top_countries": figures.countries_by_airports()},
+            dict,
         ),
         fragment(f"close to {edited.pk}", "_nearby", lambda: nearby(edited)),
         fragment(f"close to {untouched.pk}", "_nearby", lambda: nearby(untouched)),

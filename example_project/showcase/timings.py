@@ -147,7 +147,7 @@ def layer_tasks(subjects: Subjects) -> list[Task]:
         probes.fragment(
             "most airports",
             "_top_countries",
-            lambda: {"top_countries": figures.countries_by_airports()},
+            dict,
         ),
         probes.fragment("close by", "_nearby", lambda: probes.nearby(edited)),
         probes.queryset("one airport", lambda: Airport.objects.filter(pk=edited.pk)),

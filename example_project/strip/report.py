@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +24,7 @@ class Queries:
 
     def add(self, sql: str, seconds: float) -> None:
         """Count one more."""
-        self.statements.append(sql)
+        self.statements.append(shorten(sql))
         self.seconds += seconds
 
     @property
@@ -136,6 +137,13 @@ class Report:
             if layer.outcome != "idle"
         ]
         return ", ".join(parts)
+
+
+def shorten(sql: str) -> str:
+    """A statement without the names of the columns that it fetches."""
+    return re.sub(
+        r"^SELECT (?:DISTINCT )?.*? FROM ", "SELECT … FROM ", sql, count=1, flags=re.DOTALL
+    )
 
 
 def group_tags(tags: list[str]) -> list[TagGroup]:

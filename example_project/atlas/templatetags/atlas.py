@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from django import template
+from django.db.models import QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from atlas import newsroom
+from atlas import figures, newsroom
+from atlas.models import Country
 
 register = template.Library()
 
@@ -17,6 +19,12 @@ STARS = 5
 def announcement() -> str:
     """The announcement of the editors. Reading it makes the page depend on its tag."""
     return newsroom.announcement()
+
+
+@register.simple_tag
+def countries_by_airports() -> QuerySet[Country]:
+    """The countries with the most airports. Used inside a fragment: asked for only when it has to be built."""
+    return figures.countries_by_airports()
 
 
 @register.filter

@@ -35,7 +35,6 @@ def home(request: HttpRequest) -> HttpResponse:
         "totals": figures.totals(),
         "top_rated": figures.top_rated(),
         "latest_reviews": figures.latest_reviews(),
-        "top_countries": figures.countries_by_airports(),
     }
     return render(request, "atlas/home.html", context)
 
@@ -52,7 +51,6 @@ def airport_list(request: HttpRequest) -> HttpResponse:
             {key: value for key, value in request.GET.items() if key != "page" and value}
         ),
         "chosen": {name: conditions.get(name) for name in ("continent", "country")},
-        "top_countries": figures.countries_by_airports(),
     }
     return render(request, "atlas/airport_list.html", context)
 
