@@ -1,1 +1,22 @@
 """Caching for Django in layers, kept fresh by one invalidation engine."""
+
+from django_layercache.engine import Event, trace
+from django_layercache.querysets.by_hand import (
+    adepends_on,
+    ainvalidate,
+    depends_on,
+    invalidate,
+    no_cache,
+)
+from django_layercache.querysets.policies import cached_queries
+
+__all__ = [
+    "Event",
+    "adepends_on",
+    "ainvalidate",
+    "cached_queries",
+    "depends_on",
+    "invalidate",
+    "no_cache",
+    "trace",
+]

@@ -11,3 +11,12 @@ class LayerCacheConfig(AppConfig):
     name = "django_layercache"
     verbose_name = "Layer cache"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django_layercache.handlers import engines
+        from django_layercache.querysets import seams
+        from django_layercache.querysets.connections import current_isolation
+        from django_layercache.querysets.outbox import DatabaseOutbox
+
+        engines.parts.update(isolation=current_isolation, outbox=DatabaseOutbox())
+        seams.install()

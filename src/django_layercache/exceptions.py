@@ -1,6 +1,7 @@
 """Every error that django-layercache raises, under one base class."""
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db.utils import DatabaseError
 
 __all__ = [
     "InvalidArgument",
@@ -10,6 +11,7 @@ __all__ = [
     "Undecodable",
     "UnkeyableArgument",
     "Unstorable",
+    "WriteRefused",
 ]
 
 
@@ -39,3 +41,7 @@ class Unstorable(LayerCacheError):
 
 class Undecodable(LayerCacheError):
     """Bytes from a store are not what this version wrote. They count as a miss."""
+
+
+class WriteRefused(LayerCacheError, DatabaseError):
+    """The store is away and ``ON_OUTAGE`` is ``"refuse"``: the transaction was not committed."""

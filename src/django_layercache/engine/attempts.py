@@ -20,6 +20,7 @@ from django_layercache.engine.recipes import Recipe
 from django_layercache.engine.scopes import Scope, current_scope
 from django_layercache.exceptions import Undecodable, Unstorable
 from django_layercache.stores.base import Entry, Reading, TokenState
+from django_layercache.tags import readable
 
 __all__ = ["MISS", "Attempt"]
 
@@ -143,4 +144,5 @@ class Attempt:
         if tracing():
             seconds = perf_counter() - self._started
             recipe = self.recipe
-            record(Event(recipe.layer, recipe.key, self.outcome, seconds, tuple(tags), self.reason))
+            names = readable(tags)
+            record(Event(recipe.layer, recipe.key, self.outcome, seconds, names, self.reason))

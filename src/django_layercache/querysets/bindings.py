@@ -1,0 +1,91 @@
+"""Which rows a query is bound to: ``pk = 5``, ``pk IN (1, 2, 3)``, at the top of its conditions."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, fields
+from django.db.models.expressions import Col
+from django.db.models.fields import related_lookups
+from django.db.models.lookups import Exact, In, IntegerFieldExact
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import AND, WhereNode
+
+__all__ = ["MOST_ROWS", "bound_rows", "row_key"]
+
+#: A query that names more rows than this depends on any row instead.
+MOST_ROWS = 50
+
+_INTEGERS: tuple[type, ...] = (
+    fields.AutoField, fields.BigAutoField, fields.SmallAutoField, fields.IntegerField,
+    fields.BigIntegerField, fields.SmallIntegerField, fields.PositiveIntegerField,
+    fields.PositiveBigIntegerField, fields.PositiveSmallIntegerField,
+)  # fmt: skip
+_TEXTS: tuple[type, ...] = (fields.CharField, fields.SlugField, fields.TextField)
+_EXACT: tuple[type, ...] = (Exact, IntegerFieldExact, related_lookups.RelatedExact)
+_IN: tuple[type, ...] = (In, related_lookups.RelatedIn)
+
+
+def bound_rows(query: Query, connection: BaseDatabaseWrapper) -> list[str] | None:
+    """The keys of the rows of the query's own table that its conditions allow; ``None`` if any.
+
+    Only what every row must fulfil counts: constants compared with the primary key, joined to
+    the rest by AND, of a type whose equality in the database is that of its spelling here.
+    """
+    pk = query.get_meta().pk
+    if query.combinator or pk is None or not query.alias_map:
+        return None
+    for condition in _conjuncts(query.where):
+        values = _compared_with(condition, pk, query.base_table)
+        if values is not None and len(values) <= MOST_ROWS:
+            keys = [row_key(pk, value, connection) for value in values]
+            if None not in keys:
+                return sorted({key for key in keys if key is not None})
+    return None
+
+
+def row_key(field: "Field[Any, Any]", value: Any, connection: BaseDatabaseWrapper) -> str | None:
+    """How a primary key's *value* is spelt in a tag; ``None`` where equal rows could be spelt differently."""
+    while field.remote_field is not None:
+        field = field.target_field  # type: ignore[attr-defined]
+    kind = type(field)
+    if kind in _INTEGERS:
+        return str(int(value)) if isinstance(value, int) else None
+    if kind is fields.UUIDField:
+        return value.hex if isinstance(value, UUID) else None
+    if kind in _TEXTS and isinstance(value, str) and _compares_bytewise(field, connection):
+        return quote(str(value), safe="")
+    return None
+
+
+def _compares_bytewise(field: Any, connection: BaseDatabaseWrapper) -> bool:
+    return connection.vendor in {"sqlite", "postgresql"} and not field.db_collation
+
+
+def _conjuncts(where: WhereNode) -> Iterable[Any]:
+    if where.negated or (where.connector != AND and len(where.children) > 1):
+        return
+    for child in where.children:
+        if isinstance(child, WhereNode):
+            yield from _conjuncts(child)
+        else:
+            yield child
+
+
+def _compared_with(condition: Any, pk: Any, alias: str | None) -> list[Any] | None:
+    """The constants to which *condition* binds the column of *pk*."""
+    lhs = getattr(condition, "lhs", None)
+    if type(lhs) is not Col or lhs.alias != alias or lhs.target is not pk:
+        return None
+    if getattr(condition, "bilateral_transforms", None):
+        return None
+    rhs = condition.rhs
+    if type(condition) in _EXACT:
+        values = [rhs]
+    elif type(condition) in _IN and isinstance(rhs, (list, tuple, set, frozenset)):
+        values = [value for value in rhs if value is not None]
+    else:
+        return None
+    return None if any(hasattr(value, "resolve_expression") for value in values) else values

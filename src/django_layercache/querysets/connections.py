@@ -1,0 +1,189 @@
+"""What we know of each database connection: its content, its transaction, what that has changed."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_layercache import tags
+from django_layercache.engine import Write, is_not_after
+from django_layercache.handlers import get_engine
+from django_layercache.stores.base import Token, TokenState
+
+__all__ = ["ConnectionState", "TransactionIsolation", "current_isolation", "state_of"]
+
+_ATTRIBUTE = "_layercache"
+_PROCESS = secrets.token_hex(8)
+
+
+class ConnectionState:
+    """Beside each connection object of Django's, for as long as that lives.
+
+    ``write`` collects what the open transaction changes. ``snapshot`` is the position of the
+    store's sequence before the transaction's first read (S0), where the transaction reads
+    from a snapshot. ``depth`` is not zero while a compiler runs a statement that has been
+    dealt with: the cursor below need not look at it.
+    """
+
+    __slots__ = (
+        "_private", "connection", "depth", "has_outbox", "isolation_varies", "raw_transaction",
+        "reads_snapshot", "snapshot", "usually_reads_snapshot", "write",
+    )  # fmt: skip
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.depth = 0
+        self.has_outbox = False
+        #: What the transactions of this connection do, once the server was asked.
+        self.usually_reads_snapshot: bool | None = None
+        #: A statement has named an isolation level: each transaction has to be asked.
+        self.isolation_varies = False
+        self._private = secrets.token_hex(8)
+        self.forget_transaction()
+
+    # -- the database ---------------------------------------------------------------------
+
+    @property
+    def database(self) -> str:
+        """Eight digits for the database's content: the same for two aliases of one database."""
+        connection = self.connection
+        settings = connection.settings_dict
+        identity = (
+            connection.vendor, settings.get("HOST"), settings.get("PORT"), str(settings["NAME"]),
+        )  # fmt: skip
+        return _digest(*identity, *self._lifetime(str(settings["NAME"])))
+
+    def _lifetime(self, name: str) -> tuple[str, ...]:
+        """What an in-memory database dies with, before another one takes its name."""
+        if self.connection.vendor != "sqlite":
+            return ()
+        if name == ":memory:":
+            return (self._private,)
+        return (_PROCESS, str(os.getpid())) if "mode=memory" in name else ()
+
+    # -- its transaction ------------------------------------------------------------------
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a statement that runs now is committed by a later COMMIT."""
+        connection = self.connection
+        if connection.connection is None:
+            return False
+        return connection.in_atomic_block or not connection.autocommit or self.raw_transaction
+
+    @property
+    def dirty(self) -> set[str]:
+        """The tags that the open transaction changes."""
+        return self.write.dirty if self.write is not None else set()
+
+    @property
+    def may_read_snapshot(self) -> bool:
+        """Whether two reads of the open transaction see the same state of the database, or may do so."""
+        if self.reads_snapshot is not None:
+            return self.reads_snapshot
+        return self.isolation_varies or self.usually_reads_snapshot is not False
+
+    def touch(self, changed: Iterable[str]) -> None:
+        """The open transaction changes *changed*."""
+        if self.write is None:
+            self.write = get_engine().new_write()
+        self.write.touch(changed)
+
+    def forget_connection(self) -> None:
+        """The driver's connection has ended."""
+        self.forget_transaction()
+        self.usually_reads_snapshot = None
+        self.isolation_varies = False
+
+    def forget_transaction(self) -> None:
+        """It has ended, or has not begun."""
+        self.write: Write | None = None
+        self.snapshot: Token | None = None
+        self.reads_snapshot: bool | None = None
+        self.raw_transaction = False
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Statements inside have been dealt with."""
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+
+
+class _Digests(dict[tuple[Any, ...], str]):
+    def __missing__(self, parts: tuple[Any, ...]) -> str:
+        digest = hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()
+        if len(self) < 1024:
+            self[parts] = digest
+        return digest
+
+
+_digests = _Digests()
+
+
+def _digest(*parts: Any) -> str:
+    return _digests[parts]
+
+
+def state_of(connection: BaseDatabaseWrapper) -> ConnectionState:
+    """The state beside *connection*."""
+    try:
+        return cast(ConnectionState, connection.__dict__[_ATTRIBUTE])
+    except KeyError:
+        state = connection.__dict__[_ATTRIBUTE] = ConnectionState(connection)
+        return state
+
+
+class TransactionIsolation:
+    """What the transactions that this thread has open allow to be read from the store."""
+
+    __slots__ = ("_states",)
+
+    def __init__(self, states: list[ConnectionState]) -> None:
+        self._states = states
+
+    @property
+    def has_written(self) -> bool:
+        return any(state.dirty for state in self._states)
+
+    def objection(self, states: Mapping[str, TokenState]) -> str | None:
+        for state in self._states:
+            changed = state.dirty.intersection(states)
+            if changed:
+                return f"changed in this transaction: {', '.join(tags.readable(changed))}"
+            if state.may_read_snapshot and state.in_transaction:
+                why = _newer_than_snapshot(state, states)
+                if why is not None:
+                    return why
+        return None
+
+
+def _newer_than_snapshot(state: ConnectionState, states: Mapping[str, TokenState]) -> str | None:
+    """The snapshot rule: what was changed after the snapshot is not what the snapshot holds."""
+    database = state.database
+    for tag, token in states.items():
+        if token is None or not tags.is_of_database(tag, database):
+            continue
+        if state.snapshot is None:
+            return "the transaction has no snapshot yet"
+        if not is_not_after(token, state.snapshot):
+            return f"newer than the transaction's snapshot: {', '.join(tags.readable([tag]))}"
+    return None
+
+
+def current_isolation() -> TransactionIsolation | None:
+    """For the engine: ``None`` where no transaction is open in this thread."""
+    states = [
+        state_of(connection)
+        for connection in connections.all(initialized_only=True)
+        if connection.connection is not None
+    ]
+    open_ones = [state for state in states if state.in_transaction]
+    return TransactionIsolation(open_ones) if open_ones else None

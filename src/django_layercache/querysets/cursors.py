@@ -1,0 +1,94 @@
+"""Raw SQL, as it passes a cursor. What the compilers run has been dealt with, and passes untouched."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_layercache import tags
+from django_layercache.engine import current_scope
+from django_layercache.handlers import get_engine
+from django_layercache.querysets import policies, transactions
+from django_layercache.querysets.connections import ConnectionState, state_of
+from django_layercache.querysets.rawsql import ANYTHING, Effect, effect_of
+from django_layercache.querysets.writes import tags_of_effect
+
+__all__ = ["call", "run"]
+
+
+def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -> Any:
+    """*execute* the statement *sql* on *connection*."""
+    state = state_of(connection)
+    if state.depth:
+        if state.snapshot is None and state.in_transaction:
+            transactions.take_snapshot(state)
+        return execute()
+    effect = (
+        effect_of(sql, connection.vendor) if isinstance(sql, str) else _composed(sql, connection)
+    )
+    if effect.control:
+        return _control(state, effect, execute)
+    if state.snapshot is None and state.in_transaction:
+        transactions.take_snapshot(state)
+    if effect.writes is None or effect.writes:
+        _record(state, effect)
+        with transactions.writing(connection, tags_of_effect(effect, connection)):
+            return execute()
+    _record(state, effect)
+    return execute()
+
+
+def call(connection: BaseDatabaseWrapper, execute: Callable[[], Any]) -> Any:
+    """*execute* a stored procedure, which may read and change anything."""
+    _record(state_of(connection), ANYTHING)
+    with transactions.writing(connection, tags_of_effect(ANYTHING, connection)):
+        return execute()
+
+
+def _composed(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
+    """Psycopg's ``sql.SQL`` objects know their text once they know the connection."""
+    as_string = getattr(sql, "as_string", None)
+    if as_string is None:
+        return ANYTHING
+    try:
+        return effect_of(as_string(connection.connection), connection.vendor)
+    except Exception:  # whatever is wrong with it, the statement itself will say so
+        return ANYTHING
+
+
+def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any]) -> Any:
+    """BEGIN, COMMIT and ROLLBACK by hand."""
+    connection = state.connection
+    if effect.control == "commit":
+        with transactions.committing(connection):
+            return execute()
+    if effect.control == "rollback":
+        with transactions.rolling_back(connection):
+            return execute()
+    result = execute()
+    if effect.control == "begin":
+        state.raw_transaction = True
+    else:
+        state.isolation_varies, state.reads_snapshot = True, None
+    return result
+
+
+def _record(state: ConnectionState, effect: Effect) -> None:
+    """What is being built depends on the tables that a raw query reads."""
+    scope = current_scope()
+    if scope is None or effect.reads == frozenset():
+        return
+    why = "raw SQL may read anything" if effect.reads is None else _unknown(effect.reads)
+    if why is not None or effect.reads is None:
+        scope.forbid(why or "")
+        return
+    database = state.database
+    get_engine().observe(
+        [tags.database(database), *(tags.any_row(database, table) for table in effect.reads)]
+    )
+
+
+def _unknown(tables: frozenset[str]) -> str | None:
+    if policies.are_models(tables):
+        return policies.unknown(tables)
+    return "raw SQL reads something that is no model's table, and may be a view"

@@ -1,0 +1,69 @@
+"""The outbox: tags of commits that happened while the store was away, in the changed database itself.
+
+A transaction leaves them in its own database, so they are there exactly if it committed.
+Every process that was in debt drains all of them before it trusts the store again.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+
+from django.db import connections, router
+
+from django_layercache.querysets.connections import ConnectionState, state_of
+
+__all__ = ["DatabaseOutbox", "put"]
+
+logger = logging.getLogger("django_layercache.querysets")
+
+
+def put(state: ConnectionState, tags: Iterable[str]) -> None:
+    """Leave *tags* in the outbox, inside the transaction that is open on the connection."""
+    if not _has_table(state):
+        logger.error(
+            "The store is away and there is no outbox in %r: other processes may serve what this "
+            "commit changes until this one has told the store. Run 'manage.py migrate'.",
+            state.connection.alias,
+        )
+        return
+    from django_layercache.models import OutboxEntry
+
+    with state.unwatched():
+        OutboxEntry.objects.using(state.connection.alias).create(tags=json.dumps(list(tags)))
+
+
+def _has_table(state: ConnectionState) -> bool:
+    if not state.has_outbox:
+        from django_layercache.models import OutboxEntry
+
+        with state.unwatched():
+            names = state.connection.introspection.table_names()
+        state.has_outbox = OutboxEntry._meta.db_table in names
+    return state.has_outbox
+
+
+class DatabaseOutbox:
+    """The outboxes of all databases, as the engine sees them. Used from the outage thread only."""
+
+    def drain(self, touch: Callable[[Iterable[str]], None]) -> None:
+        from django_layercache.models import OutboxEntry
+
+        try:
+            for alias in connections:
+                if router.allow_migrate_model(alias, OutboxEntry):
+                    self._drain_one(alias, touch)
+        finally:
+            connections.close_all()
+
+    def _drain_one(self, alias: str, touch: Callable[[Iterable[str]], None]) -> None:
+        from django_layercache.models import OutboxEntry
+
+        state = state_of(connections[alias])
+        if not _has_table(state):
+            return
+        with state.unwatched():
+            entries = list(OutboxEntry.objects.using(alias).order_by("pk")[:1000])
+            touch({tag for entry in entries for tag in json.loads(entry.tags)})
+            OutboxEntry.objects.using(alias).filter(pk__in=[entry.pk for entry in entries]).delete()
+        if len(entries) == 1000:
+            self._drain_one(alias, touch)

@@ -1,0 +1,184 @@
+"""Which querysets are cached: ``.cached()``, ``with cached_queries():``, and ``MODELS`` in the settings."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+from django.db.models.sql.query import Query
+
+from django_layercache import conf
+from django_layercache.exceptions import InvalidArgument
+from django_layercache.tags import table_name
+
+__all__ = [
+    "DEFAULT",
+    "Policy",
+    "are_models",
+    "cached_queries",
+    "checked_timeout",
+    "excluded",
+    "in_block",
+    "own_policy",
+    "policy_of",
+    "set_policy",
+    "unknown",
+]
+
+_ATTRIBUTE = "_layercache_policy"
+
+
+class _Default:
+    """The timeout of the settings. (``None`` is a timeout: for ever.)"""
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT: Any = _Default()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long results are kept, in seconds; ``None`` for ever, 0 not at all."""
+
+    timeout: float | None
+
+    @classmethod
+    def with_timeout(cls, timeout: float | None) -> "Policy":
+        """With the settings' own timeout for :data:`DEFAULT`."""
+        return cls(conf.get("TIMEOUT") if timeout is DEFAULT else checked_timeout(timeout))
+
+
+def checked_timeout(timeout: Any) -> float | None:
+    """*timeout* itself, if it is one."""
+    if timeout is None:
+        return None
+    if (
+        isinstance(timeout, bool)
+        or not isinstance(timeout, (int, float))
+        or not 0 <= timeout < 1e11
+    ):
+        raise InvalidArgument(
+            f"A timeout is a number of seconds, 0 or more, or None for ever; {timeout!r} is not."
+        )
+    return timeout
+
+
+_block: ContextVar[Policy | None] = ContextVar("layercache_queries", default=None)
+
+
+@contextmanager
+def cached_queries(timeout: float | None = DEFAULT) -> Iterator[None]:
+    """Cache every queryset that is evaluated inside the block (or the decorated function).
+
+    *timeout* is in seconds. Models that the settings exclude stay excluded.
+    """
+    with in_block(Policy.with_timeout(timeout)):
+        yield
+
+
+@contextmanager
+def in_block(policy: Policy) -> Iterator[None]:
+    """Let *policy* hold for every queryset that is evaluated inside."""
+    reset = _block.set(policy)
+    try:
+        yield
+    finally:
+        _block.reset(reset)
+
+
+def set_policy(query: Query, policy: Policy) -> None:
+    """Cache the results of *query*, and of the queries that Django derives from it."""
+    setattr(query, _ATTRIBUTE, policy)
+
+
+def own_policy(query: Query) -> Policy | None:
+    """What ``.cached()`` said of *query*, or of the one that it wraps."""
+    own: Policy | None = query.__dict__.get(_ATTRIBUTE)
+    if own is None and (inner := getattr(query, "inner_query", None)) is not None:
+        own = inner.__dict__.get(_ATTRIBUTE)
+    return own
+
+
+def policy_of(query: Any) -> Policy | None:
+    """The nearest policy: the queryset's own, the block's, the model's. ``None``: not cached."""
+    policy = own_policy(query) or _block.get()
+    if policy is not None or query.model is None:
+        return policy
+    setting = _models().setting_for(query.model)
+    if isinstance(setting, Mapping):
+        return Policy(setting.get("timeout", conf.get("TIMEOUT")))
+    return None
+
+
+def excluded(tables: Collection[str]) -> str | None:
+    """Why no query on *tables* is cached, although it is known what changes them."""
+    return _models().excluded.first_of(tables)
+
+
+def unknown(tables: Collection[str]) -> str | None:
+    """Why it is not known what changes one of *tables*.
+
+    A model that Django does not manage may stand for a view, or be filled by somebody else.
+    The settings say otherwise by naming it.
+    """
+    return _models().unknown.first_of(tables)
+
+
+def are_models(tables: Collection[str]) -> bool:
+    """Whether each of *tables* is the table of a model."""
+    return _models().tables.issuperset(tables)
+
+
+class _Reasons(dict[str, str]):
+    def first_of(self, tables: Collection[str]) -> str | None:
+        if not self or self.keys().isdisjoint(tables):
+            return None
+        return next(self[table] for table in tables if table in self)
+
+
+class _Models:
+    """``MODELS`` of the settings, applied to the models there are."""
+
+    def __init__(self, models: list[type[Model]], settings: Mapping[str, Any]) -> None:
+        self.made_from = (models, settings)
+        self._settings = {str(name).lower(): value for name, value in settings.items()}
+        self.excluded = _Reasons(django_migrations="django_migrations is never cached")
+        self.unknown = _Reasons()
+        self.tables = {table_name(model._meta.db_table) for model in models} | {"django_migrations"}
+        for model in models:
+            meta, setting = model._meta, self.setting_for(model)
+            if setting is False:
+                self.excluded[table_name(meta.db_table)] = f"{meta.label} is excluded by MODELS"
+            elif not meta.managed and not isinstance(setting, Mapping) and not meta.proxy:
+                self.unknown[table_name(meta.db_table)] = (
+                    f"{meta.label} is not managed by Django and may be a view; name it in MODELS if it is not"
+                )
+
+    def setting_for(self, model: type[Model]) -> Any:
+        """What is said of *model*: its own entry, else its app's, else that of ``*``."""
+        if not self._settings:
+            return None
+        meta = model._meta
+        wanted = (meta.label_lower, f"{meta.app_label}.*", "*")
+        return next((self._settings[name] for name in wanted if name in self._settings), None)
+
+
+_latest: _Models | None = None
+_NO_MODELS: Mapping[str, Any] = {}
+
+
+def _models() -> _Models:
+    global _latest
+    models = apps.get_models(include_auto_created=True)  # the same list, until the registry changes
+    settings = conf.user_settings().get("MODELS", _NO_MODELS)
+    if not isinstance(settings, Mapping):
+        settings = _NO_MODELS
+    latest = _latest
+    if latest is None or latest.made_from[0] is not models or latest.made_from[1] is not settings:
+        latest = _latest = _Models(models, settings)
+    return latest

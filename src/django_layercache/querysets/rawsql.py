@@ -1,0 +1,179 @@
+"""What hand-written SQL reads and changes, by sqlglot's parser with the connection's dialect.
+
+In doubt, everything: ``None`` for ``reads`` means that nobody knows, ``None`` for ``writes``
+that the whole database may have changed. Without sqlglot (the ``sql`` extra) every statement
+that is not plainly a query is such a doubt.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from django_layercache.querysets.sqltext import scan
+from django_layercache.tags import table_name
+
+try:
+    import sqlglot
+    from sqlglot import expressions as exp
+    from sqlglot.errors import SqlglotError
+except ImportError:  # pragma: no cover - the tests install it
+    sqlglot = None  # type: ignore[assignment]
+
+__all__ = ["Effect", "effect_of"]
+
+Control = Literal["", "begin", "commit", "rollback", "isolation"]
+Tables = frozenset[str]
+_NONE: Tables = frozenset()
+_DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "oracle": "oracle"}
+_FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
+_PARAMETER = re.compile(r"%s|%\(\w+\)s")
+_ISOLATION = re.compile(r"\bISOLATION\b|transaction_isolation", re.IGNORECASE)
+
+#: Statements that neither read nor change rows.
+_HARMLESS = frozenset(
+    "SAVEPOINT RELEASE PRAGMA SHOW SET RESET DECLARE FETCH MOVE CLOSE LISTEN UNLISTEN NOTIFY DISCARD ANALYZE"
+    " VACUUM REINDEX CHECKPOINT USE DESCRIBE DESC LOCK UNLOCK GRANT REVOKE COMMENT ATTACH DETACH DEALLOCATE"
+    " KILL FLUSH".split()
+)
+_CONTROLS: dict[str, Control] = {
+    "BEGIN": "begin", "START": "begin", "COMMIT": "commit", "END": "commit", "ROLLBACK": "rollback",
+    "ABORT": "rollback",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The tables that a statement reads and changes, and what it does to the transaction.
+
+    ``deletes`` are those of ``writes`` whose rows may go, so that the database may cascade.
+    """
+
+    reads: Tables | None = _NONE
+    writes: Tables | None = _NONE
+    deletes: Tables = _NONE
+    control: Control = ""
+
+
+NOTHING = Effect()
+ANYTHING = Effect(reads=None, writes=None)
+
+
+@lru_cache(maxsize=2048)
+def effect_of(sql: str, vendor: str) -> Effect:
+    """Read one statement, as it was given to ``cursor.execute``."""
+    match = _FIRST_WORD.match(sql)
+    word = match[1].upper() if match else ""
+    if word in _CONTROLS:
+        return _control(word, sql)
+    if word in _HARMLESS:
+        return Effect(control="isolation") if _ISOLATION.search(sql) else NOTHING
+    if word in {"SELECT", "VALUES", "TABLE", "WITH", "EXPLAIN"}:
+        return _query(sql, vendor)
+    return _parsed(sql, vendor) or ANYTHING
+
+
+def _control(word: str, sql: str) -> Effect:
+    if word == "ROLLBACK" and re.search(r"\bTO\b", sql, re.IGNORECASE):
+        return NOTHING  # to a savepoint: what was changed stays dirty
+    if ";" in sql.rstrip().rstrip(";"):
+        return ANYTHING
+    return Effect(control=_CONTROLS[word])
+
+
+def _query(sql: str, vendor: str) -> Effect:
+    """A query changes nothing, unless something in it says that it may."""
+    scanned = scan(sql)
+    if not scanned.may_write and scanned.handwritten is None:
+        return Effect(reads=frozenset(scanned.tables))
+    parsed = _parsed(sql, vendor)
+    if parsed is None:
+        return ANYTHING if scanned.may_write else Effect(reads=None)
+    if _calls_unknown(scanned.functions):
+        return ANYTHING
+    return parsed
+
+
+def _calls_unknown(functions: frozenset[str]) -> bool:
+    from django_layercache.querysets.sqlfunctions import KNOWN, VOLATILE
+
+    return any(
+        name not in KNOWN and name not in VOLATILE and not name.startswith(("PG_", "SQLITE_"))
+        for name in functions
+    )
+
+
+def _parsed(sql: str, vendor: str) -> Effect | None:
+    if sqlglot is None:
+        return None
+    text = _PARAMETER.sub("NULL", sql).replace("%%", "%")
+    try:
+        statements = sqlglot.parse(text, dialect=_DIALECTS.get(vendor))
+    except (
+        SqlglotError,
+        RecursionError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+    ):
+        return None
+    reads: set[str] = set()
+    writes: set[str] = set()
+    deletes: set[str] = set()
+    for statement in statements:
+        if statement is None:
+            continue
+        if not isinstance(statement, _readable_statements()):
+            return None
+        reads |= {_name(table) for table in _tables(statement)}
+        for node in statement.find_all(
+            exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable, exp.Into
+        ):
+            targets = list(_targets(node))
+            if not targets:
+                return None
+            writes.update(targets)
+            if isinstance(node, (exp.Delete, exp.Merge, exp.TruncateTable)) or _replaces(node):
+                deletes.update(targets)
+    return Effect(frozenset(reads), frozenset(writes), frozenset(deletes))
+
+
+def _readable_statements() -> tuple[type, ...]:
+    return (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
+
+
+def _tables(node: Any) -> Iterator[Any]:
+    return (table for table in node.find_all(exp.Table) if table.name)
+
+
+def _name(table: Any) -> str:
+    return table_name(table.name)
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """The tables that the statement *node* changes."""
+    if isinstance(node, exp.TruncateTable):
+        yield from (_name(table) for table in node.expressions if isinstance(table, exp.Table))
+        return
+    this = node.this
+    if isinstance(this, exp.Schema):
+        this = this.this
+    if isinstance(this, exp.Table) and this.name:
+        yield _name(this)
+    if isinstance(node, (exp.Update, exp.Delete)):
+        # UPDATE a JOIN b, DELETE a FROM a JOIN b: which of them is changed depends on the columns.
+        joined = [*node.find_all(exp.Join)] if isinstance(this, exp.Table) else []
+        for join in joined:
+            yield from (_name(table) for table in _tables(join))
+        for table in node.args.get("tables") or ():
+            yield _name(table)
+
+
+def _replaces(node: Any) -> bool:
+    """``REPLACE`` and ``INSERT OR REPLACE`` delete the rows that are in their way."""
+    return isinstance(node, exp.Insert) and bool(
+        node.args.get("overwrite") or str(node.args.get("alternative") or "").upper() == "REPLACE"
+    )

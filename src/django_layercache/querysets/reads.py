@@ -1,0 +1,104 @@
+"""The read path: what a compiler returns comes from the store, or goes through the recorder."""
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.constants import MULTI, SINGLE
+
+from django_layercache.engine import Recipe, current_scope
+from django_layercache.handlers import get_engine
+from django_layercache.querysets import policies
+from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.plans import Plan, plan_of
+from django_layercache.serializers.rows import RowsCodec
+
+__all__ = ["read"]
+
+LAYER = "querysets"
+
+
+def read(
+    compiler: SQLCompiler, result_type: str | None, chunked: bool, run: Callable[[], Any]
+) -> Any:
+    """What ``execute_sql`` of *compiler* returns; *run* is Django's own."""
+    policy = policies.policy_of(compiler.query)
+    if policy is None and current_scope() is None:
+        return _unwatched(compiler, run)
+    statement = _compiled(compiler)
+    if statement is None:
+        return _unwatched(compiler, run)
+    plan = plan_of(compiler, *statement)
+    watched = _with_statement(compiler, statement, run)
+    if plan.unknown is not None:
+        return _unknown(plan, watched)
+    if policy is None or plan.uncacheable or chunked or result_type not in {MULTI, SINGLE}:
+        return _recorded(plan, watched, result_type, chunked)
+    return _cached(plan, policy, watched, result_type)
+
+
+def _cached(plan: Plan, policy: policies.Policy, run: Callable[[], Any], result_type: str) -> Any:
+    recipe = Recipe(
+        LAYER, f"{plan.key}:{result_type}", RowsCodec, policy.timeout, plan.tags, plan.settle
+    )
+    rows = get_engine().get_or_build(recipe, lambda: _as_rows(run(), result_type))
+    if result_type == SINGLE:
+        return rows[0] if rows else None
+    return [rows] if rows else []
+
+
+def _recorded(plan: Plan, run: Callable[[], Any], result_type: str | None, chunked: bool) -> Any:
+    """Not cached itself; what encloses it depends on it all the same."""
+    if chunked or result_type not in {MULTI, SINGLE}:
+        return get_engine().record(plan.tags, run)
+    return get_engine().record(
+        plan.tags, run, lambda result: plan.settle(_as_rows(result, result_type))
+    )
+
+
+def _unknown(plan: Plan, run: Callable[[], Any]) -> Any:
+    scope = current_scope()
+    if scope is not None:
+        scope.forbid(f"a query's dependencies are not known: {plan.unknown}")
+    return run()
+
+
+def _as_rows(result: Any, result_type: str | None) -> list[Any]:
+    if result_type == SINGLE:
+        return [tuple(result)] if result else []
+    return list(chain.from_iterable(result))
+
+
+def _compiled(compiler: SQLCompiler) -> tuple[str, Any] | None:
+    """The statement, or ``None`` if Django is going to say without asking the database."""
+    try:
+        sql, params = compiler.as_sql()
+    except (EmptyResultSet, FullResultSet):
+        return None
+    return (sql, params) if sql else None
+
+
+def _with_statement(
+    compiler: SQLCompiler, statement: tuple[str, Any], run: Callable[[], Any]
+) -> Callable[[], Any]:
+    """*run*, without compiling a second time what has just been compiled."""
+
+    def run_once() -> Any:
+        compiler.__dict__["as_sql"] = lambda *args, **kwargs: statement
+        try:
+            return _unwatched(compiler, run)
+        finally:
+            del compiler.__dict__["as_sql"]
+
+    return run_once
+
+
+def _unwatched(compiler: SQLCompiler, run: Callable[[], Any]) -> Any:
+    state = state_of(compiler.connection)
+    state.depth += 1
+    try:
+        return run()
+    finally:
+        state.depth -= 1

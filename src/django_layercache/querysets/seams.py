@@ -1,0 +1,179 @@
+"""Every place where Django is patched, each with its reason. There are no others.
+
+1. The SQL compilers: every statement of the ORM passes through ``execute_sql``, also those
+   that send no signal (``update()``, bulk writes, fast deletes, m2m tables).
+2. The connection: COMMIT, ROLLBACK, close, and the cursors that raw SQL goes through.
+3. ``QuerySet.cached`` is added; ``QuerySet._prefetch_related_objects`` lets the queries of
+   ``prefetch_related`` follow the queryset's policy, which Django does not hand on.
+
+The patches keep signatures, return types and errors; they connect no signal receiver.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.db.models.manager import BaseManager
+from django.db.models.query import QuerySet
+from django.db.models.sql import compiler as compilers
+from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI
+
+from django_layercache.querysets import cursors, policies, reads, transactions
+from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.writes import tags_of_write
+
+__all__ = ["install"]
+
+_MARK = "_layercache_original"
+
+
+def install() -> None:
+    """Patch Django; a second call does nothing."""
+    if hasattr(compilers.SQLCompiler.execute_sql, _MARK):
+        return
+    _install_compilers()
+    _install_connections()
+    _install_querysets()
+
+
+def _patch(owner: type, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Replace the method *name* of *owner* by the decorated function, which gets the original first."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def patched(*args: Any, **kwargs: Any) -> Any:
+            return function(original, *args, **kwargs)
+
+        setattr(patched, _MARK, original)
+        setattr(owner, name, patched)
+        return function
+
+    return decorate
+
+
+# -- 1. compilers -------------------------------------------------------------------------------
+
+
+def _install_compilers() -> None:
+    @_patch(compilers.SQLCompiler, "execute_sql")
+    def execute_read_or_delete(
+        original: Any,
+        self: Any,
+        result_type: Any = MULTI,
+        chunked_fetch: bool = False,
+        chunk_size: int = GET_ITERATOR_CHUNK_SIZE,
+    ) -> Any:
+        def run() -> Any:
+            return original(self, result_type, chunked_fetch, chunk_size)
+
+        if isinstance(self, compilers.SQLDeleteCompiler):
+            with transactions.writing(_connected(self), tags_of_write(self)):
+                return run()
+        if isinstance(self, compilers.SQLUpdateCompiler):
+            return run()  # called by the one below, inside of its own
+        if self.query.explain_info is not None:
+            return run()
+        return reads.read(self, result_type, chunked_fetch, run)
+
+    def execute_write(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        with transactions.writing(_connected(self), tags_of_write(self)):
+            return original(self, *args, **kwargs)
+
+    _patch(compilers.SQLInsertCompiler, "execute_sql")(execute_write)
+    _patch(compilers.SQLUpdateCompiler, "execute_sql")(execute_write)
+    if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
+        _patch(compilers.SQLUpdateCompiler, "execute_returning_sql")(execute_write)
+
+
+def _connected(compiler: Any) -> BaseDatabaseWrapper:
+    """Its connection, open, so that it is known whether a transaction is."""
+    connection: BaseDatabaseWrapper = compiler.connection
+    if connection.connection is None:
+        connection.ensure_connection()
+    return connection
+
+
+# -- 2. connections -----------------------------------------------------------------------------
+
+
+def _install_connections() -> None:
+    @_patch(BaseDatabaseWrapper, "commit")
+    def commit(original: Any, self: Any) -> Any:
+        if self.in_atomic_block:
+            return original(self)  # raises
+        with transactions.committing(self):
+            return original(self)
+
+    @_patch(BaseDatabaseWrapper, "rollback")
+    def rollback(original: Any, self: Any) -> Any:
+        if self.in_atomic_block:
+            return original(self)  # raises
+        with transactions.rolling_back(self):
+            return original(self)
+
+    # The SQLite backend overrides it, and does not call this one where it keeps an in-memory
+    # database open.
+    @_patch(BaseDatabaseWrapper, "close")
+    def close(original: Any, self: Any) -> Any:
+        with transactions.closing(self):
+            return original(self)
+
+    # Turning autocommit on commits what is open (SQLite, MySQL), by no call of commit().
+    @_patch(BaseDatabaseWrapper, "set_autocommit")
+    def set_autocommit(
+        original: Any,
+        self: Any,
+        autocommit: bool,
+        force_begin_transaction_with_broken_autocommit: bool = False,
+    ) -> Any:
+        arguments = (self, autocommit, force_begin_transaction_with_broken_autocommit)
+        if autocommit and state_of(self).dirty and not self.in_atomic_block:
+            with transactions.committing(self):
+                return original(*arguments)
+        return original(*arguments)
+
+    @_patch(CursorWrapper, "_execute")
+    def execute(original: Any, self: Any, sql: Any, params: Any, *rest: Any) -> Any:
+        return cursors.run(self.db, sql, lambda: original(self, sql, params, *rest))
+
+    @_patch(CursorWrapper, "_executemany")
+    def executemany(original: Any, self: Any, sql: Any, param_list: Any, *rest: Any) -> Any:
+        return cursors.run(self.db, sql, lambda: original(self, sql, param_list, *rest))
+
+    @_patch(CursorWrapper, "callproc")
+    def callproc(
+        original: Any, self: Any, procname: Any, params: Any = None, kparams: Any = None
+    ) -> Any:
+        return cursors.call(self.db, lambda: original(self, procname, params, kparams))
+
+
+# -- 3. querysets -------------------------------------------------------------------------------
+
+
+def _install_querysets() -> None:
+    def cached(self: Any, timeout: float | None = policies.DEFAULT) -> Any:
+        """Cache the rows of this queryset for *timeout* seconds (``None``: for ever), fresh as ever."""
+        policy = policies.Policy.with_timeout(timeout)
+        clone = self._chain()
+        policies.set_policy(clone.query, policy)
+        return clone
+
+    def cached_by_manager(self: Any, timeout: float | None = policies.DEFAULT) -> Any:
+        """``get_queryset().cached(timeout)``."""
+        return self.get_queryset().cached(timeout)
+
+    cached.queryset_only = True  # type: ignore[attr-defined]  # managers have their own, below
+    QuerySet.cached = cached
+    BaseManager.cached = cached_by_manager
+
+    @_patch(QuerySet, "_prefetch_related_objects")
+    def prefetch_related_objects(original: Any, self: Any) -> Any:
+        policy = policies.own_policy(self.query)
+        if policy is None:
+            return original(self)
+        with policies.in_block(policy):
+            return original(self)

@@ -1,0 +1,147 @@
+"""COMMIT, ROLLBACK and the rest, around Django's own: the write rules of the protocol.
+
+Everything here is called from :mod:`django_layercache.querysets.seams`.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from django.db import InterfaceError, InternalError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_layercache import conf
+from django_layercache.engine import Write
+from django_layercache.exceptions import StoreUnavailable, WriteRefused
+from django_layercache.handlers import get_engine
+from django_layercache.querysets import outbox
+from django_layercache.querysets.connections import ConnectionState, state_of
+
+__all__ = ["closing", "committing", "rolling_back", "take_snapshot", "writing"]
+
+
+@contextmanager
+def writing(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator[None]:
+    """Around a statement that changes the tags *changed*.
+
+    In a transaction they are dirty from now on. In autocommit the statement is the
+    transaction: marks before, release after.
+    """
+    state = state_of(connection)
+    if state.in_transaction:
+        state.touch(changed)
+        with state.unwatched():
+            yield
+        return
+    write = get_engine().new_write()
+    write.touch(changed)
+    _place_marks(state, write)
+    try:
+        with state.unwatched():
+            yield
+    except BaseException as error:
+        _after_failure(connection, write, error)
+        raise
+    write.release()
+
+
+@contextmanager
+def committing(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Around COMMIT: marks before it, release after it, before any ``on_commit`` callback.
+
+    A COMMIT that fails leaves the marks where they are; the ROLLBACK or the close that
+    follows knows what became of it.
+    """
+    state = state_of(connection)
+    if state.write is not None:
+        _place_marks(state, state.write)
+    yield
+    if state.write is not None:
+        state.write.release()
+    state.forget_transaction()
+
+
+@contextmanager
+def rolling_back(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Around ROLLBACK of the whole transaction. (One to a savepoint keeps the tags dirty.)"""
+    yield
+    state = state_of(connection)
+    if state.write is not None:
+        # Marked already: the COMMIT failed, and the server has now said that it is over.
+        state.write.release() if state.write.is_marked else state.write.forget()
+    state.forget_transaction()
+
+
+@contextmanager
+def closing(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Around the end of a connection, with whatever it had open."""
+    state = state_of(connection)
+    try:
+        yield
+    finally:
+        if state.write is not None:
+            state.write.abandon()
+        state.forget_connection()
+
+
+def take_snapshot(state: ConnectionState) -> None:
+    """Before a transaction's first statement: remember S0, if it is going to read a snapshot."""
+    if state.reads_snapshot is None:
+        if state.usually_reads_snapshot is None or state.isolation_varies:
+            state.usually_reads_snapshot = _reads_snapshot(state.connection)
+        state.reads_snapshot = state.usually_reads_snapshot
+    if state.reads_snapshot and state.snapshot is None:
+        try:
+            state.snapshot = get_engine().store.read(None, ()).sequence
+        except StoreUnavailable:
+            get_engine().outages.owe()  # no snapshot: neither hits nor stores in this transaction
+
+
+def _reads_snapshot(connection: BaseDatabaseWrapper) -> bool:
+    """Whether two reads in one transaction see the same state of the database."""
+    if connection.vendor == "postgresql":
+        return _postgresql_isolation(connection) not in {"read committed", "read uncommitted"}
+    if connection.vendor == "mysql":
+        level = str(getattr(connection, "isolation_level", None) or "repeatable read").lower()
+        return level not in {"read committed", "read uncommitted"}
+    return connection.vendor != "oracle"
+
+
+def _postgresql_isolation(connection: BaseDatabaseWrapper) -> str:
+    # Asked of the driver's connection: not a query of the application's, and not logged as one.
+    # It takes no snapshot.
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute("SHOW transaction_isolation")
+        return str(cursor.fetchone()[0])
+    except Exception:  # the transaction is broken already; the caller's statement will say so
+        return "unknown"
+    finally:
+        cursor.close()
+
+
+def _place_marks(state: ConnectionState, write: Write) -> None:
+    unmarked = write.mark()
+    if not unmarked:
+        return
+    if conf.get("ON_OUTAGE") == "refuse":
+        write.abandon()
+        raise WriteRefused("The cache's store is away, and LAYERCACHE['ON_OUTAGE'] is 'refuse'.")
+    get_engine().outages.owe()
+    outbox.put(state, unmarked)
+
+
+def _after_failure(connection: BaseDatabaseWrapper, write: Write, error: BaseException) -> None:
+    """A statement in autocommit failed: did it happen?"""
+    if _has_certainly_ended(connection, error):
+        write.release()
+    else:
+        write.abandon()
+
+
+def _has_certainly_ended(connection: BaseDatabaseWrapper, error: BaseException) -> bool:
+    if connection.vendor == "sqlite":
+        return True  # it runs in this thread
+    if isinstance(error, (OperationalError, InterfaceError, InternalError)):
+        # The server may still be at it, unless it answers on the same connection.
+        return connection.connection is not None and connection.is_usable()
+    return isinstance(error, Exception)
