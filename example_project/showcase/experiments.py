@@ -88,7 +88,7 @@ class Bench:
             if verdict is Verdict.STALE:
                 yield f"{name}: stale after “{edit.title}”"
         for name in edit.changes:
-            if truth[name] == self.baseline[name]:
+            if name in truth and truth[name] == self.baseline[name]:
                 yield f"{name}: was not changed by “{edit.title}”, so the experiment shows nothing"
         for probe in self.probes:
             name = label(probe)

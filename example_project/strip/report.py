@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from django.apps import apps
-
 from django_layercache import Event
+from strip.words import TagGroup, changes, group_tags, shorten, without_digits
 
 LAYERS = ("pages", "fragments", "functions", "querysets")
 OUTCOMES = ("hit", "miss", "bypass")
@@ -67,18 +64,6 @@ def _plural(word: str, count: int) -> str:
 
 
 @dataclass(frozen=True)
-class TagGroup:
-    """The tags of one table, or all those that were named by hand."""
-
-    title: str
-    table: str
-    whole: bool  # depends on the table's epoch: changes whose rows nobody knows
-    any_row: bool  # depends on each row
-    rows: tuple[str, ...]  # depends on these rows
-    names: tuple[str, ...] = ()  # named by hand
-
-
-@dataclass(frozen=True)
 class Report:
     """All that happened in one request."""
 
@@ -109,14 +94,20 @@ class Report:
         return [
             {
                 "layer": event.layer,
-                "key": event.key,
+                "key": without_digits(event.key),
                 "outcome": event.outcome,
                 "milliseconds": event.seconds * 1000,
                 "tags": len(event.tags),
-                "reason": event.reason,
+                "reason": without_digits(event.reason),
+                "changes": changes(event.reason),
             }
             for event in reversed(self.events)
         ]
+
+    @property
+    def changes(self) -> list[str]:
+        """What has changed since the outermost answer was stored, if it was rebuilt for that."""
+        return changes(self.events[-1].reason) if self.events else []
 
     @cached_property
     def tags(self) -> list[str]:
@@ -137,42 +128,3 @@ class Report:
             if layer.outcome != "idle"
         ]
         return ", ".join(parts)
-
-
-def shorten(sql: str) -> str:
-    """A statement without the names of the columns that it fetches."""
-    return re.sub(
-        r"^SELECT (?:DISTINCT )?.*? FROM ", "SELECT … FROM ", sql, count=1, flags=re.DOTALL
-    )
-
-
-def group_tags(tags: list[str]) -> list[TagGroup]:
-    """Sort tags by the table they are about."""
-    tables = _tables()
-    by_table: dict[str, set[str]] = defaultdict(set)
-    names = []
-    for tag in tags:
-        table, _, part = tag.partition("#")
-        if table in tables or part:
-            by_table[table].add(part)
-        else:
-            names.append(tag)
-    groups = [
-        TagGroup(
-            title=tables.get(table, table),
-            table=table,
-            whole="" in parts,
-            any_row="*" in parts,
-            rows=tuple(sorted(part.partition("=")[2] for part in parts - {"", "*"})),
-        )
-        for table, parts in sorted(by_table.items())
-    ]
-    if names:
-        groups.append(TagGroup("Named by hand", "", False, False, (), tuple(names)))
-    return groups
-
-
-def _tables() -> dict[str, str]:
-    """The model's name for each table of the project."""
-    models = apps.get_models(include_auto_created=True)
-    return {model._meta.db_table: str(model._meta.verbose_name).capitalize() for model in models}
