@@ -13,6 +13,7 @@ class LayerCacheConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django_layercache.checks import register_checks
         from django_layercache.handlers import engines
         from django_layercache.querysets import seams
         from django_layercache.querysets.connections import current_isolation
@@ -20,3 +21,4 @@ class LayerCacheConfig(AppConfig):
 
         engines.parts.update(isolation=current_isolation, outbox=DatabaseOutbox())
         seams.install()
+        register_checks()

@@ -133,12 +133,7 @@ def _read_tags(thing: Thing, using: str | None) -> list[str]:
     kind = _kind(thing)
     if kind == "name":
         return [tags.named(str(thing))]
-    model = thing if isinstance(thing, type) else type(thing)
-    alias = (
-        using
-        or (not isinstance(thing, (str, type)) and thing._state.db)
-        or router.db_for_read(model)
-    )
+    alias = using or _state_db(thing) or router.db_for_read(_model(thing))
     database = state_of(connections[alias]).database
     result = [tags.database(database)]
     for table, row in _rows(thing, alias):
@@ -153,20 +148,24 @@ def _write_tags(thing: Thing, using: str | None) -> set[str]:
     kind = _kind(thing)
     if kind == "name":
         return {tags.named(str(thing))}
-    model = thing if isinstance(thing, type) else type(thing)
-    alias = (
-        using
-        or (not isinstance(thing, (str, type)) and thing._state.db)
-        or router.db_for_write(model)
-    )
+    alias = using or _state_db(thing) or router.db_for_write(_model(thing))
     database = state_of(connections[alias]).database
     if kind == "model":
-        return tags_of_model(model, database)
+        return tags_of_model(_model(thing), database)
     return {
         tag
         for table, row in _rows(thing, alias)
         for tag in tags_of_rows(database, table, None if row is None else [row])
     }
+
+
+def _model(thing: Any) -> type[Model]:
+    return thing if isinstance(thing, type) else type(thing)
+
+
+def _state_db(thing: Any) -> str | None:
+    """The alias that an instance was read from or saved to."""
+    return thing._state.db if isinstance(thing, Model) else None
 
 
 def _rows(thing: Any, alias: str) -> list[tuple[str, str | None]]:

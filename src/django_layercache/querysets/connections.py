@@ -44,7 +44,10 @@ class ConnectionState:
         #: A statement has named an isolation level: each transaction has to be asked.
         self.isolation_varies = False
         self._private = secrets.token_hex(8)
-        self.forget_transaction()
+        self.write: Write | None = None
+        self.snapshot: Token | None = None
+        self.reads_snapshot: bool | None = None
+        self.raw_transaction = False
 
     # -- the database ---------------------------------------------------------------------
 
@@ -102,9 +105,9 @@ class ConnectionState:
 
     def forget_transaction(self) -> None:
         """It has ended, or has not begun."""
-        self.write: Write | None = None
-        self.snapshot: Token | None = None
-        self.reads_snapshot: bool | None = None
+        self.write = None
+        self.snapshot = None
+        self.reads_snapshot = None
         self.raw_transaction = False
 
     @contextmanager

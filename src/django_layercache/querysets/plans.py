@@ -1,7 +1,7 @@
 """A read, looked at before it runs: its key, its tags, and whether it may be cached at all."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -80,7 +80,7 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     )
 
 
-def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[Iterable[str], str | None]:
+def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[Collection[str], str | None]:
     """The tables of the statement, or why they are not known."""
     if scanned.handwritten is None:
         return scanned.tables.keys(), None

@@ -21,7 +21,9 @@ try:
 except ImportError:  # pragma: no cover - the tests install it
     sqlglot = None  # type: ignore[assignment]
 
-__all__ = ["Effect", "effect_of"]
+__all__ = ["ANYTHING", "HAS_PARSER", "Effect", "effect_of"]
+
+HAS_PARSER = sqlglot is not None
 
 Control = Literal["", "begin", "commit", "rollback", "isolation"]
 Tables = frozenset[str]
@@ -105,7 +107,7 @@ def _calls_unknown(functions: frozenset[str]) -> bool:
 
 
 def _parsed(sql: str, vendor: str) -> Effect | None:
-    if sqlglot is None:
+    if not HAS_PARSER:
         return None
     text = _PARAMETER.sub("NULL", sql).replace("%%", "%")
     try:

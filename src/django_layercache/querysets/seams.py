@@ -35,6 +35,7 @@ def install() -> None:
         return
     _install_compilers()
     _install_connections()
+    _install_cursors()
     _install_querysets()
 
 
@@ -136,6 +137,8 @@ def _install_connections() -> None:
                 return original(*arguments)
         return original(*arguments)
 
+
+def _install_cursors() -> None:
     @_patch(CursorWrapper, "_execute")
     def execute(original: Any, self: Any, sql: Any, params: Any, *rest: Any) -> Any:
         return cursors.run(self.db, sql, lambda: original(self, sql, params, *rest))
@@ -167,8 +170,8 @@ def _install_querysets() -> None:
         return self.get_queryset().cached(timeout)
 
     cached.queryset_only = True  # type: ignore[attr-defined]  # managers have their own, below
-    QuerySet.cached = cached
-    BaseManager.cached = cached_by_manager
+    QuerySet.cached = cached  # type: ignore[attr-defined]
+    BaseManager.cached = cached_by_manager  # type: ignore[attr-defined]
 
     @_patch(QuerySet, "_prefetch_related_objects")
     def prefetch_related_objects(original: Any, self: Any) -> Any:

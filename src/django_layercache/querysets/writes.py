@@ -32,7 +32,7 @@ def tags_of_write(compiler: SQLCompiler) -> set[str]:
     else:
         rows = None
     changed = set(tags_of_rows(database, table, rows))
-    if isinstance(query, DeleteQuery):
+    if isinstance(query, DeleteQuery) and query.model is not None:
         for cascaded in _cascades(query.model):
             changed.update(tags_of_rows(database, cascaded, None))
     return changed
@@ -99,17 +99,18 @@ def _prepared(pk: Any, value: Any) -> Any:
 
 
 def _changes_key(query: UpdateQuery) -> bool:
-    return any(field.primary_key for field, _, _ in query.values)
+    return any(field.primary_key for field, _, _ in query.values)  # type: ignore[attr-defined]
 
 
 def _cascades(model: type[Model], seen: set[type[Model]] | None = None) -> Iterator[str]:
     """The tables that the database itself changes when it deletes rows of *model*."""
     seen = {model} if seen is None else seen
-    for relation in model._meta.get_fields(include_hidden=True):
+    relations: Any = model._meta.get_fields(include_hidden=True)
+    for relation in relations:
         if not relation.auto_created or relation.concrete or not hasattr(relation, "on_delete"):
             continue
         action = getattr(relation.on_delete, "operation", None)  # Django 6.1: DB_CASCADE and others
-        related = relation.related_model
+        related: Any = relation.related_model
         if action is None or related in seen:
             continue
         seen.add(related)

@@ -1,0 +1,144 @@
+"""Wrong settings are reported by the system checks, with a hint, before anybody notices otherwise."""
+
+import pytest
+from django.core import checks
+from django.test import override_settings
+
+from django_layercache import checks as our_checks
+from django_layercache.querysets import rawsql
+
+LAYERCACHE = "django_layercache.middleware.LayerCacheMiddleware"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
+
+
+def ids(check=our_checks.check_settings, **settings):
+    with override_settings(**settings):
+        return [message.id for message in check()]
+
+
+def settings_ids(**layercache):
+    return ids(LAYERCACHE=layercache)
+
+
+def test_the_defaults_are_fine():
+    assert settings_ids() == []
+
+
+def test_a_project_without_the_setting_is_fine():
+    assert ids(LAYERCACHE={}) == []
+
+
+def test_good_settings_are_fine():
+    assert (
+        settings_ids(
+            TIMEOUT=None,
+            JITTER=0,
+            LEASE=0.5,
+            GRACE=0,
+            ENABLED=False,
+            ON_OUTAGE="refuse",
+            NAMESPACE="blue",
+            MODELS={"testapp.post": {"timeout": 60}, "auth.*": {}, "*": False},
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("value", [["TIMEOUT"], "TIMEOUT", 3, None])
+def test_something_that_is_not_a_dictionary_is_an_error(value):
+    assert ids(LAYERCACHE=value) == ["layercache.E001"]
+
+
+def test_an_unknown_setting_is_an_error_that_names_the_nearest():
+    with override_settings(LAYERCACHE={"TIMEOUTS": 3}):
+        (message,) = our_checks.check_settings()
+    assert message.id == "layercache.E002"
+    assert "'TIMEOUT'" in message.hint
+
+
+@pytest.mark.parametrize("timeout", [-1, "60", True, float("nan"), [1]])
+def test_a_timeout_that_is_no_number_of_seconds_is_an_error(timeout):
+    assert settings_ids(TIMEOUT=timeout) == ["layercache.E003"]
+    assert settings_ids(MODELS={"testapp.post": {"timeout": timeout}}) == ["layercache.E003"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LEASE", 0),
+        ("LEASE", None),
+        ("GRACE", -1),
+        ("JITTER", 1),
+        ("JITTER", "10%"),
+        ("MAX_BYTES", 0),
+        ("MAX_ENTRY_BYTES", -5),
+    ],
+)
+def test_a_number_out_of_its_range_is_an_error(name, value):
+    assert settings_ids(**{name: value}) == ["layercache.E004"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ENABLED", "no"), ("ENABLED", 1), ("ON_OUTAGE", "ignore"), ("NAMESPACE", 7)],
+)
+def test_a_word_that_is_not_one_of_the_allowed_is_an_error(name, value):
+    assert settings_ids(**{name: value}) == ["layercache.E005"]
+
+
+@pytest.mark.parametrize(
+    "models",
+    [["testapp.post"], {"testapp.post": 60}, {"testapp.post": {"ttl": 60}}, {"testapp.post": True}],
+)
+def test_models_in_the_wrong_form_are_an_error(models):
+    assert settings_ids(MODELS=models) == ["layercache.E006"]
+
+
+@pytest.mark.parametrize("name", ["testapp.pots", "nowhere.*", "Post", 3])
+def test_a_model_that_does_not_exist_is_an_error(name):
+    assert settings_ids(MODELS={name: {}}) == ["layercache.E007"]
+
+
+@pytest.mark.parametrize("alias", ["elsewhere", 3])
+def test_a_cache_alias_that_is_missing_is_an_error(alias):
+    assert settings_ids(CACHE=alias) == ["layercache.E008"]
+
+
+def test_a_cache_that_is_not_redis_is_an_error():
+    assert settings_ids(CACHE="default") == ["layercache.E009"]
+
+
+def test_a_cache_whose_backend_cannot_be_imported_is_an_error():
+    found = ids(LAYERCACHE={"CACHE": "broken"}, CACHES={"broken": {"BACKEND": "nowhere.Cache"}})
+    assert found and found[0] in {"layercache.E009", "layercache.E010"}
+
+
+def test_the_middleware_belongs_in_front_of_what_makes_a_page_personal():
+    check = our_checks.check_middleware
+    assert ids(check, MIDDLEWARE=[SESSIONS, LAYERCACHE]) == ["layercache.W001"]
+    assert ids(check, MIDDLEWARE=[LAYERCACHE, SESSIONS]) == []
+    assert ids(check, MIDDLEWARE=[SESSIONS]) == []
+
+
+def test_a_missing_sql_parser_is_a_warning(monkeypatch):
+    assert our_checks.check_parsers() == []
+    monkeypatch.setattr(rawsql, "HAS_PARSER", False)
+    assert [message.id for message in our_checks.check_parsers()] == ["layercache.W002"]
+
+
+def test_the_local_store_is_a_warning_when_deploying():
+    assert ids(our_checks.check_deployment, LAYERCACHE={}) == ["layercache.W003"]
+    assert ids(our_checks.check_deployment, LAYERCACHE={"CACHE": "redis"}) == []
+
+
+def test_the_checks_are_registered():
+    with override_settings(LAYERCACHE={"TIMEOUT": -1}):
+        assert "layercache.E003" in [message.id for message in checks.run_checks()]
+
+
+def test_every_message_has_a_hint():
+    wrong = {"TIMEOUT": -1, "JITTER": 3, "ENABLED": 7, "MODELS": {"no.no": 3}, "CACHE": "x", "Y": 1}
+    with override_settings(LAYERCACHE=wrong):
+        messages = our_checks.check_settings()
+    assert len(messages) >= 6
+    assert all(message.hint for message in messages)
