@@ -24,6 +24,7 @@ Who changes what, and who depends on what:
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 __all__ = [
     "any_row",
@@ -64,6 +65,7 @@ def named(name: str) -> str:
     return f"#{name}"
 
 
+@lru_cache(maxsize=4096)
 def table_name(table: str) -> str:
     """*table* as it stands in tags. ``"schema"."table"`` is its last part."""
     last = re.split(r"[\"`\]]\s*\.\s*[\"`\[]", table)[-1].strip('"`[]')

@@ -39,6 +39,10 @@ class Write:
         """Whether marks were placed, or tried, that :meth:`release` has not taken away."""
         return bool(self._marked)
 
+    def is_for(self, store: Store) -> bool:
+        """Whether the marks go to *store*."""
+        return self._store is store
+
     def touch(self, tags: Iterable[str]) -> None:
         self.dirty.update(tags)
 

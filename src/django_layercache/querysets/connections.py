@@ -84,6 +84,13 @@ class ConnectionState:
         """The tags that the open transaction changes."""
         return self.write.dirty if self.write is not None else set()
 
+    def follow_engine(self) -> None:
+        """The settings named another store while the transaction was open: write to that one."""
+        engine = get_engine()
+        if self.write is not None and not self.write.is_for(engine.store):
+            changed, self.write = self.write.dirty, engine.new_write()
+            self.write.touch(changed)
+
     @property
     def may_read_snapshot(self) -> bool:
         """Whether two reads of the open transaction see the same state of the database, or may do so."""

@@ -1,10 +1,11 @@
 """A read, looked at before it runs: its key, its tags, and whether it may be cached at all."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -33,13 +34,13 @@ class Plan:
     rows that it is bound to.
     """
 
-    key: str
-    tags: tuple[str, ...]
+    compiler: SQLCompiler
+    key: str = ""
+    tags: tuple[str, ...] = ()
     unknown: str | None = None
     uncacheable: str | None = None
     rows: tuple[str, ...] = ()
-    proves_rows: bool = False
-    single_table: bool = False
+    is_of_one_table: bool = False
 
     def settle(self, result: Sequence[Any]) -> Iterable[str]:
         """The tags that *result* depends on.
@@ -47,65 +48,86 @@ class Plan:
         A query that found all the rows to which it is bound depends on them; one that did not
         depends on any row, because a missing one can be inserted.
         """
-        if not self.rows:
-            return self.tags
-        return self.tags[:-1] if self._found_all(result) else self.tags
+        return self.tags[:-1] if self.rows and self._found_all(result) else self.tags
 
     def _found_all(self, result: Sequence[Any]) -> bool:
-        if not self.proves_rows:
+        if not _returns_its_rows(self.compiler):
             return False
         if len(self.rows) == 1:
             return len(result) > 0
-        return self.single_table and len(result) == len(self.rows)
+        one_each = self.is_of_one_table and not self.compiler.query.is_sliced
+        return one_each and len(result) == len(self.rows)
 
 
 def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     """Look at the statement *sql* that *compiler* has made."""
-    database = state_of(compiler.connection).database
-    scanned = scan(sql)
-    tables, unknown = _tables(scanned, sql, compiler.connection.vendor)
-    unknown = unknown or policies.unknown(tables)
+    connection = compiler.connection
+    database = state_of(connection).database
+    main = compiler.query.get_meta().db_table
+    shape = _shape_of(sql, connection.vendor, database, main)
+    unknown = shape.unknown or policies.unknown(shape.tables)
+    if unknown is None and shape.is_handwritten and not policies.are_models(shape.tables):
+        unknown = "hand-written SQL reads something that is no model's table, and may be a view"
     if unknown is not None:
-        return Plan("", (), unknown=unknown)
-    main = tags.table_name(compiler.query.get_meta().db_table)
-    rows = _rows_read_once(compiler, scanned, main)
+        return Plan(compiler, unknown=unknown)
     key, unkeyable = _key(database, main, sql, params)
+    rows = bound_rows(compiler.query, connection) if shape.reads_main_once else None
     return Plan(
+        compiler,
         key,
-        (*_tags(database, tables, main, rows),),
-        uncacheable=scanned.volatile or unkeyable or policies.excluded(tables),
+        shape.tags if not rows else _row_bound_tags(shape, database, main, rows),
+        uncacheable=shape.volatile or unkeyable or policies.excluded(shape.tables),
         rows=tuple(rows or ()),
-        proves_rows=_returns_its_rows(compiler),
-        single_table=scanned.tables.total() == 1 and not compiler.query.is_sliced,
+        is_of_one_table=shape.is_of_one_table,
     )
 
 
-def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[Collection[str], str | None]:
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the text alone says: the same for all parameters."""
+
+    tables: frozenset[str]
+    tags: tuple[str, ...]
+    unknown: str | None
+    volatile: str | None
+    is_handwritten: bool
+    reads_main_once: bool
+    is_of_one_table: bool
+
+
+@lru_cache(maxsize=4096)
+def _shape_of(sql: str, vendor: str, database: str, main: str) -> _Shape:
+    scanned = scan(sql)
+    tables, unknown = _tables(scanned, sql, vendor)
+    return _Shape(
+        tables,
+        (tags.database(database), *(tags.any_row(database, table) for table in sorted(tables))),
+        unknown,
+        scanned.volatile,
+        is_handwritten=scanned.handwritten is not None,
+        reads_main_once=scanned.handwritten is None and scanned.tables[tags.table_name(main)] == 1,
+        is_of_one_table=scanned.tables.total() == 1,
+    )
+
+
+def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[frozenset[str], str | None]:
     """The tables of the statement, or why they are not known."""
     if scanned.handwritten is None:
-        return scanned.tables.keys(), None
+        return frozenset(scanned.tables), None
     effect = effect_of(sql, vendor)
     if effect.reads is None or effect.writes is None or effect.writes:
-        return (), f"it {scanned.handwritten}"
+        return frozenset(), f"it {scanned.handwritten}"
     return effect.reads | scanned.tables.keys(), None
 
 
-def _tags(database: str, tables: Iterable[str], main: str, rows: list[str] | None) -> Iterable[str]:
-    yield tags.database(database)
-    for table in tables:
-        if not rows or table != main:
-            yield tags.any_row(database, table)
-    if rows:
-        yield tags.epoch(database, main)
-        yield from (tags.row(database, main, row) for row in rows)
-        yield tags.any_row(database, main)  # last: the one that settle() may leave away
-
-
-def _rows_read_once(compiler: SQLCompiler, scanned: Scan, main: str) -> list[str] | None:
-    """The rows to which the query is bound, unless it reads its table a second time, unbound."""
-    if scanned.tables[main] != 1 or scanned.handwritten is not None:
-        return None
-    return bound_rows(compiler.query, compiler.connection)
+def _row_bound_tags(shape: _Shape, database: str, main: str, rows: list[str]) -> tuple[str, ...]:
+    any_row = tags.any_row(database, main)
+    return (
+        *(tag for tag in shape.tags if tag != any_row),
+        tags.epoch(database, main),
+        *(tags.row(database, main, row) for row in rows),
+        any_row,  # last: the one that settle() may leave away
+    )
 
 
 def _returns_its_rows(compiler: SQLCompiler) -> bool:

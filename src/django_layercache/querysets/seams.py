@@ -132,7 +132,7 @@ def _install_connections() -> None:
         force_begin_transaction_with_broken_autocommit: bool = False,
     ) -> Any:
         arguments = (self, autocommit, force_begin_transaction_with_broken_autocommit)
-        if autocommit and state_of(self).dirty and not self.in_atomic_block:
+        if autocommit and not self.in_atomic_block and state_of(self).in_transaction:
             with transactions.committing(self):
                 return original(*arguments)
         return original(*arguments)

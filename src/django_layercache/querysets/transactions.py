@@ -53,6 +53,7 @@ def committing(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """
     state = state_of(connection)
     if state.write is not None:
+        state.follow_engine()
         _place_marks(state, state.write)
     yield
     if state.write is not None:
