@@ -28,6 +28,7 @@ from functools import lru_cache
 
 __all__ = [
     "any_row",
+    "collapsed",
     "database",
     "epoch",
     "is_of_database",
@@ -58,6 +59,11 @@ def any_row(db: str, table: str) -> str:
 def row(db: str, table: str, key: str) -> str:
     """The row of *table* with the primary key *key*, in its canonical spelling."""
     return f"{db}:{table_name(table)}#pk={key}"
+
+
+def collapsed(tags: Iterable[str]) -> set[str]:
+    """*tags* with the epoch of its table in place of each row: fewer, and never less."""
+    return {tag.partition("#pk=")[0] if _DATABASE.match(tag) else tag for tag in tags}
 
 
 def named(name: str) -> str:

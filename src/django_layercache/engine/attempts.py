@@ -80,9 +80,9 @@ class Attempt:
     def _note_change(self, changed: list[str], states: Mapping[str, TokenState]) -> None:
         pending = pending_tags({tag: states[tag] for tag in changed})  # rule 2
         if pending:
-            self.bypass(f"pending: {', '.join(pending)}")
+            self.bypass(f"pending: {', '.join(readable(pending))}")
         else:
-            self.reason = f"changed: {', '.join(changed)}"
+            self.reason = f"changed: {', '.join(readable(changed))}"
 
     def _begin(self, states: Mapping[str, TokenState]) -> None:
         # Anew at each reading: one who waited for another's flight builds, if at all, under

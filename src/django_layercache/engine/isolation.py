@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from django_layercache.stores.base import PENDING, Token, TokenState
+from django_layercache.tags import readable
 
 __all__ = ["Isolation", "is_not_after", "objection", "pending_tags"]
 
@@ -42,5 +43,5 @@ def objection(isolation: Isolation | None, states: Mapping[str, TokenState]) -> 
     """Rule 2 of reading, and the reader's own transaction: why *states* allow neither hit nor store."""
     pending = pending_tags(states)
     if pending:
-        return f"pending: {', '.join(pending)}"
+        return f"pending: {', '.join(readable(pending))}"
     return isolation.objection(states) if isolation is not None else None

@@ -17,6 +17,9 @@ from django_layercache.stores.base import Token, TokenState
 
 __all__ = ["ConnectionState", "TransactionIsolation", "current_isolation", "state_of"]
 
+#: A transaction that changes more than this changes tables, not rows.
+MOST_TAGS = 1000
+
 _ATTRIBUTE = "_layercache"
 _PROCESS = secrets.token_hex(8)
 
@@ -103,6 +106,8 @@ class ConnectionState:
         if self.write is None:
             self.write = get_engine().new_write()
         self.write.touch(changed)
+        if len(self.write.dirty) > MOST_TAGS:
+            self.write.dirty = tags.collapsed(self.write.dirty)
 
     def forget_connection(self) -> None:
         """The driver's connection has ended."""

@@ -11,7 +11,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.subqueries import DeleteQuery, InsertQuery, UpdateQuery
 
 from django_layercache import tags
-from django_layercache.querysets.bindings import bound_rows, row_key
+from django_layercache.querysets.bindings import bound_rows
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.rawsql import Effect
 
@@ -24,7 +24,7 @@ def tags_of_write(compiler: SQLCompiler) -> set[str]:
     database = state_of(connection).database
     table = query.get_meta().db_table
     if isinstance(query, InsertQuery):
-        rows = _inserted_rows(query, connection)
+        rows = _inserted_rows(query)
     elif isinstance(query, UpdateQuery):
         rows = None if _changes_key(query) else bound_rows(query, connection)
     elif isinstance(query, DeleteQuery):
@@ -70,32 +70,13 @@ def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     return {tag for table in tables for tag in tags_of_rows(database, table, None)}
 
 
-def _inserted_rows(query: InsertQuery, connection: BaseDatabaseWrapper) -> list[str] | None:
-    """The rows that are known before the database has numbered them; ``None`` for an upsert.
+def _inserted_rows(query: InsertQuery) -> list[str] | None:
+    """None of those that were there before; of an upsert, nobody knows which.
 
     A row that was not there has no reader that is bound to it: who looked for it in vain
     depends on any row.
     """
-    if getattr(query, "on_conflict", None) is OnConflict.UPDATE:
-        return None
-    pk = query.get_meta().pk
-    if pk is None:
-        return []
-    rows = []
-    for instance in query.objs:
-        value = getattr(instance, pk.attname, None)
-        if value is not None and not hasattr(value, "resolve_expression"):
-            key = row_key(pk, _prepared(pk, value), connection)
-            if key is not None:
-                rows.append(key)
-    return rows
-
-
-def _prepared(pk: Any, value: Any) -> Any:
-    try:
-        return pk.get_prep_value(value)
-    except Exception:  # the statement itself will raise it
-        return None
+    return None if getattr(query, "on_conflict", None) is OnConflict.UPDATE else []
 
 
 def _changes_key(query: UpdateQuery) -> bool:
