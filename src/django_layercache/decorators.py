@@ -1,0 +1,81 @@
+"""The decorators: thin front doors of the layers of functions and of pages."""
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from django_layercache.functions import AsyncCachedFunction, CachedFunction, decorate
+from django_layercache.functions.memo import Hooks
+from django_layercache.functions.options import Tags
+from django_layercache.querysets import by_hand
+from django_layercache.timeouts import DEFAULT, Timeout
+
+__all__ = ["cached"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Cached(Protocol):
+    """``@cached(...)``, before it is told the function."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncCachedFunction[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+
+@overload
+def cached(  # type: ignore[overload-overlap]
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncCachedFunction[P, R]: ...
+
+
+@overload
+def cached(function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+
+@overload
+def cached(
+    *, timeout: Timeout = ..., key: Callable[..., Any] | None = ..., tags: Tags = ...
+) -> _Cached: ...
+
+
+def cached(
+    function: Any = None,
+    /,
+    *,
+    timeout: Timeout = DEFAULT,
+    key: Callable[..., Any] | None = None,
+    tags: Tags = (),
+) -> Any:
+    """A function or method, sync or async, whose values are kept until what it has read changes.
+
+    *timeout* is in seconds; ``None`` for ever; by default that of the settings. *key* is a
+    callable that takes the same arguments and returns what tells the calls apart; without it
+    every argument must be a plain value, a saved model instance or a class. *tags* are names
+    and model classes that every value depends on, or a callable that takes the arguments and
+    returns them; what is read while computing the value needs no naming.
+
+    What it returns has, beside being the function: ``invalidate(*args)``, ``invalidate_all()``,
+    ``refresh(*args)`` and ``get_many([args, ...])``; to be awaited where the function is.
+
+    On a class method, put ``@cached`` above ``@classmethod``.
+
+    Raises :exc:`~django_layercache.exceptions.InvalidArgument` where it stands, and
+    :exc:`~django_layercache.exceptions.UnkeyableArgument` at a call.
+    """
+
+    def decorator(function: Any) -> Any:
+        return decorate(function, timeout=timeout, key=key, tags=tags, hooks=_HOOKS)
+
+    return decorator if function is None else decorator(function)
+
+
+def _name(what: Iterable[Any]) -> Iterable[str]:
+    return [tag for thing in what for tag in by_hand._read_tags(thing, None)]
+
+
+_HOOKS = Hooks(by_hand.touch, _name)
