@@ -18,7 +18,12 @@ class LayerCacheConfig(AppConfig):
         from django_layercache.querysets import seams
         from django_layercache.querysets.connections import current_isolation
         from django_layercache.querysets.outbox import DatabaseOutbox
+        from django_layercache.querysets.postgres import PostgresTransactions
 
-        engines.parts.update(isolation=current_isolation, outbox=DatabaseOutbox())
+        engines.parts.update(
+            isolation=current_isolation,
+            outbox=DatabaseOutbox(),
+            transactions=PostgresTransactions.of_settings(),
+        )
         seams.install()
         register_checks()

@@ -209,7 +209,7 @@ def _cache_alias(alias: Any) -> Iterator[CheckMessage]:
     try:
         from django_layercache.handlers import make_store
 
-        make_store().close()
+        make_store(longest_grace=0).close()
     except LayerCacheError as error:
         yield Error(str(error), hint="Its BACKEND has to be a Redis one.", id="layercache.E009")
     except ImportError as error:

@@ -75,7 +75,7 @@ def cached(
 
 
 def _name(what: Iterable[Any]) -> Iterable[str]:
-    return [tag for thing in what for tag in by_hand._read_tags(thing, None)]
+    return [tag for thing in what for tag in by_hand.tags_to_read(thing, None)]
 
 
 _HOOKS = Hooks(by_hand.touch, _name)

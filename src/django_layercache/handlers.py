@@ -24,7 +24,7 @@ class EngineHandler:
     """The engine of this process.
 
     ``parts`` are arguments for :class:`~django_layercache.engine.Engine` that floors above
-    provide at start-up: *isolation* and *outbox*.
+    provide at start-up: *isolation*, *outbox* and *transactions*.
     """
 
     def __init__(self) -> None:
@@ -45,6 +45,15 @@ class EngineHandler:
                 self._replaced = True
                 engine.store.close()
 
+    @property
+    def longest_grace(self) -> float:
+        """How long a store that lost its marks distrusts itself, if nobody ends that, in seconds.
+
+        Where somebody can, a lease: no mark lives longer. Elsewhere what the settings say.
+        """
+        ends_early = self.parts.get("transactions") is not None
+        return float(conf.get("LEASE") if ends_early else conf.get("GRACE"))
+
     def _make(self) -> Engine:
         with self._lock:
             if self._engine is None:
@@ -52,9 +61,10 @@ class EngineHandler:
             return self._engine
 
     def _new_engine(self) -> Engine:
-        store = make_store()
+        store = make_store(self.longest_grace)
         engine = Engine(
             store,
+            grace=conf.get("GRACE"),
             lease=conf.get("LEASE"),
             jitter=conf.get("JITTER"),
             max_entry_bytes=conf.get("MAX_ENTRY_BYTES"),
@@ -67,7 +77,7 @@ class EngineHandler:
         return engine
 
 
-def make_store() -> Store:
+def make_store(longest_grace: float) -> Store:
     """The store that the settings name."""
     alias = conf.get("CACHE")
     if alias is None:
@@ -79,7 +89,7 @@ def make_store() -> Store:
         )
     from django_layercache.stores.redis import RedisStore
 
-    return RedisStore(pool, namespace=conf.get("NAMESPACE"), grace=conf.get("GRACE"))
+    return RedisStore(pool, namespace=conf.get("NAMESPACE"), grace=longest_grace)
 
 
 def pool_of(cache: BaseCache) -> Any:

@@ -2,6 +2,7 @@
 
 from django_layercache.engine.core import Engine
 from django_layercache.engine.events import Event, trace
+from django_layercache.engine.graces import OpenTransactions
 from django_layercache.engine.isolation import Isolation, is_not_after
 from django_layercache.engine.outages import Outbox
 from django_layercache.engine.recipes import Codec, Recipe
@@ -13,6 +14,7 @@ __all__ = [
     "Engine",
     "Event",
     "Isolation",
+    "OpenTransactions",
     "Outbox",
     "Recipe",
     "Write",

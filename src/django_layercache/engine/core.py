@@ -11,6 +11,7 @@ from typing import Any
 
 from django_layercache.engine.attempts import MISS, Attempt
 from django_layercache.engine.flights import Flights
+from django_layercache.engine.graces import Graces, OpenTransactions
 from django_layercache.engine.isolation import Isolation, objection
 from django_layercache.engine.outages import Outages, Outbox
 from django_layercache.engine.recipes import Recipe
@@ -32,7 +33,8 @@ class Engine:
 
     *isolation* tells, at each read, which transactions the reader is in. *lease* is how many
     seconds a mark lives, *jitter* the part by which timeouts vary at random, *max_entry_bytes*
-    the size over which a value is not stored.
+    the size over which a value is not stored. *transactions* knows which transactions are open;
+    with it, what *grace* means is told by :class:`~django_layercache.engine.graces.Graces`.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Engine:
         *,
         isolation: Callable[[], Isolation | None] = lambda: None,
         outbox: Outbox | None = None,
+        transactions: OpenTransactions | None = None,
+        grace: float = 1.0,
         lease: float = 30.0,
         jitter: float = 0.1,
         max_entry_bytes: int = 1024 * 1024,
@@ -49,6 +53,7 @@ class Engine:
         self.store = store
         self.outages = Outages(store, outbox)
         self.isolation = isolation
+        self._graces = Graces(store, transactions, grace) if transactions is not None else None
         self.lease = lease
         self.enabled = enabled
         #: How often each ``(layer, outcome)`` happened in this process.
@@ -109,7 +114,7 @@ class Engine:
     def _look(self, attempt: Attempt, key: str | None = "") -> Any:
         recipe = attempt.recipe
         try:
-            reading = self.store.read(recipe.key if key == "" else key, recipe.tags)
+            reading = self._read(recipe.key if key == "" else key, recipe.tags)
         except StoreUnavailable:
             self._store_failed(attempt)
             return MISS
@@ -206,7 +211,7 @@ class Engine:
             fetched.forbid(_IN_DEBT)
         elif missing:
             try:
-                fetched.observe(self.store.read(None, missing).states)
+                fetched.observe(self._read(None, missing).states)
             except StoreUnavailable:
                 self.outages.owe()
                 fetched.forbid(_AWAY)
@@ -224,6 +229,12 @@ class Engine:
             self.store.reset()
         except StoreUnavailable:
             self.outages.owe_everything()
+
+    def _read(self, key: str | None, tags: Sequence[str]) -> Reading:
+        reading = self.store.read(key, tags)
+        if reading.in_grace and self._graces is not None:
+            self._graces.notice(reading)
+        return reading
 
     # -- shared ---------------------------------------------------------------------------
 

@@ -17,7 +17,15 @@ from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.transactions import writing
 from django_layercache.querysets.writes import tags_of_model, tags_of_rows
 
-__all__ = ["adepends_on", "ainvalidate", "depends_on", "invalidate", "no_cache", "touch"]
+__all__ = [
+    "adepends_on",
+    "ainvalidate",
+    "depends_on",
+    "invalidate",
+    "no_cache",
+    "tags_to_read",
+    "touch",
+]
 
 Thing = str | type[Model] | Model
 
@@ -32,7 +40,7 @@ def depends_on(*things: Thing, using: str | None = None) -> None:
     if current_scope() is None:
         _check(things)
         return
-    get_engine().observe([tag for thing in things for tag in _read_tags(thing, using)])
+    get_engine().observe([tag for thing in things for tag in tags_to_read(thing, using)])
 
 
 async def adepends_on(*things: Thing, using: str | None = None) -> None:
@@ -40,7 +48,7 @@ async def adepends_on(*things: Thing, using: str | None = None) -> None:
     if current_scope() is None:
         _check(things)
         return
-    await get_engine().aobserve([tag for thing in things for tag in _read_tags(thing, using)])
+    await get_engine().aobserve([tag for thing in things for tag in tags_to_read(thing, using)])
 
 
 def invalidate(*things: Thing, using: str | None = None) -> None:
@@ -129,7 +137,8 @@ def _kind(thing: Any) -> str:
     raise InvalidArgument(f"{thing!r} is neither a name, nor a model, nor an instance of one.")
 
 
-def _read_tags(thing: Thing, using: str | None) -> list[str]:
+def tags_to_read(thing: Thing, using: str | None = None) -> list[str]:
+    """The tags that whatever reads *thing* depends on."""
     kind = _kind(thing)
     if kind == "name":
         return [tags.named(str(thing))]

@@ -88,8 +88,8 @@ end
 """
 
 # KEYS: register, entry. ARGV: ..., tags.
-# Returns the entry, the position of the sequence, the states of the tags asked for, then
-# the states of the entry's tags, in the order of its header.
+# Returns the entry, the position of the sequence, whether the grace lasts, the states of the
+# tags asked for, then the states of the entry's tags, in the order of its header.
 _READ = """
 local function tags_of(entry)
   local length = tonumber(string.sub(entry, 3, 10), 16)
@@ -114,7 +114,7 @@ if entry then
     for _, state in ipairs(states_of(tags)) do states[#states + 1] = state end
   end
 end
-local reply = {entry, position()}
+local reply = {entry, position(), now < distrust and 1 or 0}
 for _, state in ipairs(states) do reply[#reply + 1] = state end
 return reply
 """
@@ -163,6 +163,12 @@ begin_generation(distrust)
 return 1
 """
 
+# ARGV: ..., generation.
+_END_GRACE = """
+if generation == ARGV[5] then redis.call('HSET', register, 'distrust', as_integer(now)) end
+return 1
+"""
+
 # ARGV: ..., identity. Run on each new connection, before anything else: a server that was
 # restarted or replaced may hold old data.
 _IDENTIFY = """
@@ -180,6 +186,7 @@ NAMES = {
     "mark": _MARK,
     "release": _RELEASE,
     "reset": _RESET,
+    "end_grace": _END_GRACE,
     "identify": _IDENTIFY,
 }
 

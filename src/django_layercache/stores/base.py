@@ -45,12 +45,14 @@ class Reading:
 
     ``states`` holds the state of every tag that was asked for and of every tag of the
     entry. ``sequence`` is the position of the store's sequence at that instant (S0 of the
-    snapshot rule).
+    snapshot rule). ``in_grace`` says that the store has lost its marks a moment ago: no tag is
+    settled before the grace is over.
     """
 
     entry: Entry | None
     states: Mapping[str, TokenState]
     sequence: Token
+    in_grace: bool = False
 
 
 class Store(Protocol):
@@ -95,6 +97,10 @@ class Store(Protocol):
 
     def reset(self) -> None:
         """Make everything that was stored so far unreachable, in constant time."""
+        ...
+
+    def end_grace(self, sequence: Token) -> None:
+        """No mark can have been lost any more, if *sequence* is of the present generation."""
         ...
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from django_layercache.exceptions import StoreUnavailable, Undecodable
 from django_layercache.stores import _lua, entries
-from django_layercache.stores.base import Entry, Reading, TokenState
+from django_layercache.stores.base import Entry, Reading, Token, TokenState
 from django_layercache.stores.breaker import Breaker
 
 __all__ = ["RedisStore"]
@@ -28,7 +28,7 @@ CONNECT_TIMEOUT = 0.25
 RESPONSE_TIMEOUT = 0.5
 
 _TOKEN_TTL = 7 * 24 * 3600
-_SCRIPTS = ("read", "mark", "release", "reset", "identify")
+_SCRIPTS = ("read", "mark", "release", "reset", "end_grace", "identify")
 
 
 class RedisStore:
@@ -125,6 +125,9 @@ class RedisStore:
     def reset(self) -> None:
         self._run("reset", [self._register])
 
+    def end_grace(self, sequence: Token) -> None:
+        self._run("end_grace", [self._register], sequence[:8])
+
     def close(self) -> None:
         self._pool.disconnect()
 
@@ -166,7 +169,7 @@ class RedisStore:
         return f"{self._prefix}e:{key}"
 
     def _reading(self, key: str | None, tags: Sequence[str], reply: Sequence[bytes]) -> Reading:
-        data, sequence, *packed = reply
+        data, sequence, in_grace, *packed = reply
         entry = self._unpack(key, data) if key is not None and data is not None else None
         states: dict[str, TokenState] = {
             tag: state.decode() or None
@@ -174,7 +177,7 @@ class RedisStore:
         }
         if entry is not None and not entry.tokens.keys() <= states.keys():
             entry = None  # the script could not read the header that we could
-        return Reading(entry, states, sequence.decode())
+        return Reading(entry, states, sequence.decode(), bool(in_grace))
 
     def _unpack(self, key: str, data: bytes) -> Entry | None:
         try:
