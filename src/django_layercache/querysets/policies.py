@@ -11,15 +11,13 @@ from django.db.models import Model
 from django.db.models.sql.query import Query
 
 from django_layercache import conf
-from django_layercache.exceptions import InvalidArgument
 from django_layercache.tags import table_name
+from django_layercache.timeouts import DEFAULT, Timeout, checked_timeout, in_force
 
 __all__ = [
-    "DEFAULT",
     "Policy",
     "are_models",
     "cached_queries",
-    "checked_timeout",
     "excluded",
     "in_block",
     "own_policy",
@@ -31,16 +29,6 @@ __all__ = [
 _ATTRIBUTE = "_layercache_policy"
 
 
-class _Default:
-    """The timeout of the settings. (``None`` is a timeout: for ever.)"""
-
-    def __repr__(self) -> str:
-        return "DEFAULT"
-
-
-DEFAULT: Any = _Default()
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How long results are kept, in seconds; ``None`` for ever, 0 not at all."""
@@ -48,31 +36,16 @@ class Policy:
     timeout: float | None
 
     @classmethod
-    def with_timeout(cls, timeout: float | None) -> "Policy":
-        """With the settings' own timeout for :data:`DEFAULT`."""
-        return cls(conf.get("TIMEOUT") if timeout is DEFAULT else checked_timeout(timeout))
-
-
-def checked_timeout(timeout: Any) -> float | None:
-    """*timeout* itself, if it is one."""
-    if timeout is None:
-        return None
-    if (
-        isinstance(timeout, bool)
-        or not isinstance(timeout, (int, float))
-        or not 0 <= timeout < 1e11
-    ):
-        raise InvalidArgument(
-            f"A timeout is a number of seconds, 0 or more, or None for ever; {timeout!r} is not."
-        )
-    return timeout
+    def with_timeout(cls, timeout: Timeout) -> "Policy":
+        """With the settings' own timeout for ``DEFAULT``."""
+        return cls(in_force(checked_timeout(timeout)))
 
 
 _block: ContextVar[Policy | None] = ContextVar("layercache_queries", default=None)
 
 
 @contextmanager
-def cached_queries(timeout: float | None = DEFAULT) -> Iterator[None]:
+def cached_queries(timeout: Timeout = DEFAULT) -> Iterator[None]:
     """Cache every queryset that is evaluated inside the block (or the decorated function).
 
     *timeout* is in seconds. Models that the settings exclude stay excluded.

@@ -23,6 +23,7 @@ from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI
 from django_layercache.querysets import cursors, policies, reads, transactions
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.writes import tags_of_write
+from django_layercache.timeouts import DEFAULT, Timeout
 
 __all__ = ["install"]
 
@@ -158,14 +159,14 @@ def _install_cursors() -> None:
 
 
 def _install_querysets() -> None:
-    def cached(self: Any, timeout: float | None = policies.DEFAULT) -> Any:
+    def cached(self: Any, timeout: Timeout = DEFAULT) -> Any:
         """Cache the rows of this queryset for *timeout* seconds (``None``: for ever), fresh as ever."""
         policy = policies.Policy.with_timeout(timeout)
         clone = self._chain()
         policies.set_policy(clone.query, policy)
         return clone
 
-    def cached_by_manager(self: Any, timeout: float | None = policies.DEFAULT) -> Any:
+    def cached_by_manager(self: Any, timeout: Timeout = DEFAULT) -> Any:
         """``get_queryset().cached(timeout)``."""
         return self.get_queryset().cached(timeout)
 
