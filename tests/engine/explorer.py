@@ -24,6 +24,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from django_layercache.stores.base import Entry
@@ -33,6 +34,7 @@ from tests.engine.places import (
     Finding,
     Log,
     Mutations,
+    Place,
     Process,
     Question,
     Request,
@@ -125,7 +127,7 @@ class World:
         """Nobody has begun yet."""
         first = self._initial()
         for question in self.mix.warm:
-            warmer = Process("(warm)", ((lambda place: place.get(question) and None,),))
+            warmer = Process("(warm)", ((partial(Place.get, question=question),),))
             world = World(replace(self.mix, processes=(warmer,), budgets={}, warm=()), self.subject)
             state = replace(world._initial(), store=first.store, top=first.top)
             while choices := world.choices(state):

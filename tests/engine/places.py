@@ -253,10 +253,10 @@ class Place:
 
     def run(self, segment: int, carried: Any) -> None:
         self.carried = carried
-        for self.segment in range(segment, len(self._programs)):
-            self.answered = 0
+        for number in range(segment, len(self._programs)):
+            self.segment, self.answered = number, 0
             self.transaction = self.mutations.transaction()
-            self._programs[self.segment](self)
+            self._programs[number](self)
         self.segment, self.answered, self.carried = len(self._programs), 0, None
 
 

@@ -1,0 +1,60 @@
+"""A clock in hand for each kind of store."""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from django_layercache.stores.local import LocalStore
+from django_layercache.stores.redis import RedisStore
+
+# Instead of TIME: a key of the namespace, and the real clock as long as nobody has set it.
+NOW = """
+local hands = redis.call('GET', ARGV[1] .. 'clock')
+local clock = redis.call('TIME')
+local now = tonumber(hands) or (clock[1] * 1000000 + clock[2])
+"""
+
+
+class LocalClock:
+    """The clock of a `local` store."""
+
+    def __init__(self, **options: Any) -> None:
+        self.seconds = 1_000.0
+        self.store = LocalStore(clock=lambda: self.seconds, **options)
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def let_entries_age(self, seconds: float) -> None:
+        self.advance(seconds)
+
+
+class RedisClock:
+    """The clock of a `redis` store. Entries and tokens leave by the server's real one, though."""
+
+    def __init__(self, pool: redis.ConnectionPool, grace: float = 0.0, **options: Any) -> None:
+        self.seconds = 1_700_000_000.0
+        namespace = options.pop("namespace", secrets.token_hex(4))
+        self.store = RedisStore(pool, namespace=namespace, grace=grace, now=NOW, **options)
+        self.prefix = f"layercache:1:{{{namespace}}}:"
+        self.client = redis.Redis(connection_pool=pool)
+        self.advance(0)
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.client.set(f"{self.prefix}clock", f"{self.seconds * 1e6:.0f}")
+
+    def let_entries_age(self, seconds: float) -> None:
+        time.sleep(seconds + 0.02)
+
+    def keys(self) -> list[str]:
+        """The keys of the namespace, without the clock."""
+        names = (name.decode() for name in self.client.keys(f"{self.prefix}*"))
+        return sorted(name for name in names if not name.endswith("}:clock"))
+
+
+Clock = LocalClock | RedisClock
+MakeClock = Callable[..., Clock]

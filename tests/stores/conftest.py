@@ -1,0 +1,40 @@
+"""Every store under the same contract."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import caches
+
+from django_layercache.handlers import pool_of
+from django_layercache.stores.base import Store
+from tests.stores.clocks import Clock, LocalClock, RedisClock
+
+
+@pytest.fixture(params=("local", "redis", "django_redis"))
+def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
+    """The clock of the store under test, one fixture for each store and each way to configure it."""
+    if request.param == "local":
+        yield LocalClock()
+        return
+    request.getfixturevalue("redis_server")
+    made = RedisClock(pool_of(caches[request.param]))
+    yield made
+    made.store.close()
+    for key in made.client.keys(f"{made.prefix}*"):
+        made.client.delete(key)
+
+
+@pytest.fixture
+def store(clock: Clock) -> Store:
+    """The store under test."""
+    return clock.store
+
+
+@pytest.fixture
+def redis_clock(redis_server: object) -> Iterator[RedisClock]:
+    """A `redis` store in a namespace of its own, with its clock."""
+    made = RedisClock(pool_of(caches["redis"]))
+    yield made
+    made.store.close()
+    for key in made.client.keys(f"{made.prefix}*"):
+        made.client.delete(key)
