@@ -1,4 +1,4 @@
-"""The settings: one dictionary, ``settings.LAYERCACHE``, read live.
+"""The settings: one dictionary, ``settings.LAYERCACHE``, read anew whenever it changes.
 
 Nothing here validates: a wrong value is reported by the system checks
 (:mod:`django_layercache.checks`), once, with a hint.
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import setting_changed
 
 __all__ = ["DEFAULTS", "SETTING", "get", "user_settings"]
 
@@ -28,12 +29,27 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
+_latest: Mapping[str, Any] | None = None
+
+
 def user_settings() -> Mapping[str, Any]:
     """What the project wrote, or an empty mapping; never an error, whatever it wrote."""
-    value = getattr(settings, SETTING, None)
-    return value if isinstance(value, Mapping) else {}
+    global _latest
+    if _latest is None:
+        value = getattr(settings, SETTING, None)
+        _latest = value if isinstance(value, Mapping) else {}
+    return _latest
 
 
 def get(name: str) -> Any:
     """The value in force for *name*, one of :data:`DEFAULTS`."""
     return user_settings().get(name, DEFAULTS[name])
+
+
+def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
+    global _latest
+    if setting == SETTING:
+        _latest = None
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="django_layercache.conf")

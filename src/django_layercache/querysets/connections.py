@@ -34,7 +34,7 @@ class ConnectionState:
     """
 
     __slots__ = (
-        "_private", "connection", "depth", "has_outbox", "isolation_varies", "raw_transaction",
+        "_database", "_place", "_private", "connection", "depth", "has_outbox", "isolation_varies", "raw_transaction",
         "reads_snapshot", "snapshot", "usually_reads_snapshot", "write",
     )  # fmt: skip
 
@@ -47,6 +47,8 @@ class ConnectionState:
         #: A statement has named an isolation level: each transaction has to be asked.
         self.isolation_varies = False
         self._private = secrets.token_hex(8)
+        self._place: tuple[Any, ...] = ()
+        self._database = ""
         self.write: Write | None = None
         self.snapshot: Token | None = None
         self.reads_snapshot: bool | None = None
@@ -57,12 +59,13 @@ class ConnectionState:
     @property
     def database(self) -> str:
         """Eight digits for the database's content: the same for two aliases of one database."""
-        connection = self.connection
-        settings = connection.settings_dict
-        identity = (
-            connection.vendor, settings.get("HOST"), settings.get("PORT"), str(settings["NAME"]),
-        )  # fmt: skip
-        return _digest(*identity, *self._lifetime(str(settings["NAME"])))
+        settings = self.connection.settings_dict
+        place = (settings["NAME"], settings.get("HOST"), settings.get("PORT"))
+        if place != self._place:
+            identity = (self.connection.vendor, *map(str, place), *self._lifetime(str(place[0])))
+            self._database = hashlib.blake2b(repr(identity).encode(), digest_size=4).hexdigest()
+            self._place = place
+        return self._database
 
     def _lifetime(self, name: str) -> tuple[str, ...]:
         """What an in-memory database dies with, before another one takes its name."""
@@ -130,21 +133,6 @@ class ConnectionState:
             yield
         finally:
             self.depth -= 1
-
-
-class _Digests(dict[tuple[Any, ...], str]):
-    def __missing__(self, parts: tuple[Any, ...]) -> str:
-        digest = hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()
-        if len(self) < 1024:
-            self[parts] = digest
-        return digest
-
-
-_digests = _Digests()
-
-
-def _digest(*parts: Any) -> str:
-    return _digests[parts]
 
 
 def state_of(connection: BaseDatabaseWrapper) -> ConnectionState:

@@ -90,5 +90,5 @@ def _record(state: ConnectionState, effect: Effect) -> None:
 
 def _unknown(tables: frozenset[str]) -> str | None:
     if policies.are_models(tables):
-        return policies.unknown(tables)
+        return policies.reservations(tables)[0]
     return "raw SQL reads something that is no model's table, and may be a view"

@@ -65,7 +65,8 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     database = state_of(connection).database
     main = compiler.query.get_meta().db_table
     shape = _shape_of(sql, connection.vendor, database, main)
-    unknown = shape.unknown or policies.unknown(shape.tables)
+    unknown, excluded = policies.reservations(shape.tables)
+    unknown = shape.unknown or unknown
     if unknown is None and shape.is_handwritten and not policies.are_models(shape.tables):
         unknown = "hand-written SQL reads something that is no model's table, and may be a view"
     if unknown is not None:
@@ -76,7 +77,7 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
         compiler,
         key,
         shape.tags if not rows else _row_bound_tags(shape, database, main, rows),
-        uncacheable=shape.volatile or unkeyable or policies.excluded(shape.tables),
+        uncacheable=shape.volatile or unkeyable or excluded,
         rows=tuple(rows or ()),
         is_of_one_table=shape.is_of_one_table,
     )

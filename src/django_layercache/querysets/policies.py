@@ -18,12 +18,11 @@ __all__ = [
     "Policy",
     "are_models",
     "cached_queries",
-    "excluded",
     "in_block",
     "own_policy",
     "policy_of",
+    "reservations",
     "set_policy",
-    "unknown",
 ]
 
 _ATTRIBUTE = "_layercache_policy"
@@ -88,18 +87,14 @@ def policy_of(query: Any) -> Policy | None:
     return None
 
 
-def excluded(tables: Collection[str]) -> str | None:
-    """Why no query on *tables* is cached, although it is known what changes them."""
-    return _models().excluded.first_of(tables)
-
-
-def unknown(tables: Collection[str]) -> str | None:
-    """Why it is not known what changes one of *tables*.
+def reservations(tables: Collection[str]) -> tuple[str | None, str | None]:
+    """Why it is not known what changes one of *tables*; and why no query on them is cached all the same.
 
     A model that Django does not manage may stand for a view, or be filled by somebody else.
     The settings say otherwise by naming it.
     """
-    return _models().unknown.first_of(tables)
+    models = _models()
+    return models.unknown.first_of(tables), models.excluded.first_of(tables)
 
 
 def are_models(tables: Collection[str]) -> bool:
