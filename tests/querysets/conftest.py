@@ -1,0 +1,64 @@
+"""Every test of the queryset layer runs over both stores and both databases, unless it says otherwise."""
+
+import pytest
+
+from tests.querysets.world import World
+
+# Without a grace: the tests do not begin with a second in which a new Redis is not trusted.
+STORES = {"local": {}, "redis": {"CACHE": "redis", "GRACE": 0}}
+
+
+def on(*databases):
+    """The mark of a test that commits to *databases*. Only the tables of these apps are emptied after it."""
+    return pytest.mark.django_db(
+        transaction=True,
+        databases=databases,
+        available_apps=["tests.testapp", "django_layercache"],
+    )
+
+
+SQLITE = pytest.param("default", marks=on("default"), id="sqlite")
+POSTGRES = pytest.param("postgres", marks=on("default", "postgres"), id="postgres")
+
+
+@pytest.fixture(params=[SQLITE, POSTGRES])
+def alias(request):
+    """The alias of a database, emptied after the test."""
+    return request.param
+
+
+@pytest.fixture(params=list(STORES))
+def store(request, settings):
+    """The name of the store that is in use, empty."""
+    use_store(request, settings, request.param)
+    return request.param
+
+
+def use_store(request, settings, name, **more):
+    if name == "redis":
+        request.getfixturevalue("redis_server")
+    settings.LAYERCACHE = {**STORES[name], **more}
+
+
+@pytest.fixture
+def redis_store(request, settings):
+    """Have the store in Redis."""
+    use_store(request, settings, "redis")
+
+
+@pytest.fixture
+def local_store(request, settings):
+    """Have an empty store in this process."""
+    use_store(request, settings, "local")
+
+
+@pytest.fixture
+def world(alias, store):
+    """A small blog, and some of everything else, committed."""
+    return World(alias)
+
+
+@pytest.fixture
+def local_world(alias, local_store):
+    """:func:`world`, over the local store alone: for what the store has no part in."""
+    return World(alias)
