@@ -1,6 +1,7 @@
 """Raw SQL, as it passes a cursor. What the compilers run has been dealt with, and passes untouched."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,7 +14,10 @@ from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.rawsql import ANYTHING, Effect, effect_of
 from django_layercache.querysets.writes import tags_of_effect
 
-__all__ = ["call", "run"]
+__all__ = ["UNWATCHED", "call", "run", "watched"]
+
+#: Methods of the drivers' own cursors that run statements; Django hands them through as they are.
+UNWATCHED = frozenset({"copy", "copy_expert", "copy_from", "copy_to", "executescript", "stream"})
 
 
 def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -> Any:
@@ -43,6 +47,34 @@ def call(connection: BaseDatabaseWrapper, execute: Callable[[], Any]) -> Any:
     _record(state_of(connection), ANYTHING)
     with transactions.writing(connection, tags_of_effect(ANYTHING, connection)):
         return execute()
+
+
+def watched(connection: BaseDatabaseWrapper, name: str, method: Callable[..., Any]) -> Any:
+    """The driver's *method*, one of :data:`UNWATCHED`, which may read and change anything."""
+    if name == "copy":
+        return lambda *args, **kwargs: _WatchedCopy(connection, method(*args, **kwargs))
+    if name == "stream":
+        # All of it at once: a generator could be left in the middle of its statement.
+        return lambda *args, **kwargs: iter(call(connection, lambda: list(method(*args, **kwargs))))
+    return lambda *args, **kwargs: call(connection, lambda: method(*args, **kwargs))
+
+
+class _WatchedCopy(AbstractContextManager[Any]):
+    """psycopg's ``with cursor.copy(...) as copy``: the statement ends where the block does."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, copy: AbstractContextManager[Any]) -> None:
+        _record(state_of(connection), ANYTHING)
+        self._writing = transactions.writing(connection, tags_of_effect(ANYTHING, connection))
+        self._copy = copy
+
+    def __enter__(self) -> Any:
+        self._writing.__enter__()
+        return self._copy.__enter__()
+
+    def __exit__(self, *exception: object) -> bool | None:
+        with ExitStack() as stack:
+            stack.push(self._writing)
+            return self._copy.__exit__(*exception)
 
 
 def _composed(sql: Any, connection: BaseDatabaseWrapper) -> Effect:

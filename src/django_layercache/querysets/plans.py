@@ -16,7 +16,7 @@ from django_layercache.querysets import policies
 from django_layercache.querysets.bindings import bound_rows
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.rawsql import effect_of
-from django_layercache.querysets.sqltext import Scan, scan
+from django_layercache.querysets.sqltext import LONGEST, Scan, scan
 
 __all__ = ["Plan", "plan_of"]
 
@@ -64,7 +64,8 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     connection = compiler.connection
     database = state_of(connection).database
     main = compiler.query.get_meta().db_table
-    shape = _shape_of(sql, connection.vendor, database, main)
+    shape_of = _shape_of if len(sql) <= LONGEST else _shape_of.__wrapped__
+    shape = shape_of(sql, connection.vendor, database, main)
     unknown, excluded = policies.reservations(shape.tables)
     unknown = shape.unknown or unknown
     if unknown is None and shape.is_handwritten and not policies.are_models(shape.tables):

@@ -35,7 +35,7 @@ _ISOLATION = re.compile(r"\bISOLATION\b|transaction_isolation", re.IGNORECASE)
 
 #: Statements that neither read nor change rows.
 _HARMLESS = frozenset(
-    "SAVEPOINT RELEASE PRAGMA SHOW SET RESET DECLARE FETCH MOVE CLOSE LISTEN UNLISTEN NOTIFY DISCARD ANALYZE"
+    "SAVEPOINT RELEASE PRAGMA SHOW SET RESET MOVE CLOSE LISTEN UNLISTEN NOTIFY DISCARD ANALYZE"
     " VACUUM REINDEX CHECKPOINT USE DESCRIBE DESC LOCK UNLOCK GRANT REVOKE COMMENT ATTACH DETACH DEALLOCATE"
     " KILL FLUSH".split()
 )
@@ -58,21 +58,32 @@ class Effect:
     control: Control = ""
 
 
+#: Texts that are longer are not parsed, which could take seconds, nor remembered.
+LONGEST = 20_000
+
 NOTHING = Effect()
 ANYTHING = Effect(reads=None, writes=None)
 
 
-@lru_cache(maxsize=2048)
 def effect_of(sql: str, vendor: str) -> Effect:
-    """Read one statement, as it was given to ``cursor.execute``."""
+    """Read what was given to ``cursor.execute``."""
+    if len(sql) > LONGEST:
+        return _effect_of.__wrapped__(sql, vendor)
+    return _effect_of(sql, vendor)
+
+
+@lru_cache(maxsize=2048)
+def _effect_of(sql: str, vendor: str) -> Effect:
     match = _FIRST_WORD.match(sql)
     word = match[1].upper() if match else ""
     if word in _CONTROLS:
         return _control(word, sql)
     if word in _HARMLESS:
         return Effect(control="isolation") if _ISOLATION.search(sql) else NOTHING
-    if word in {"SELECT", "VALUES", "TABLE", "WITH", "EXPLAIN"}:
-        return _query(sql, vendor)
+    if word in {"SELECT", "VALUES", "WITH", "EXPLAIN"}:
+        return Effect(control="isolation") if _ISOLATION.search(sql) else _query(sql, vendor)
+    if word in {"TABLE", "DECLARE", "FETCH"}:
+        return Effect(reads=None)
     return _parsed(sql, vendor) or ANYTHING
 
 
@@ -107,7 +118,7 @@ def _calls_unknown(functions: frozenset[str]) -> bool:
 
 
 def _parsed(sql: str, vendor: str) -> Effect | None:
-    if not HAS_PARSER:
+    if not HAS_PARSER or len(sql) > LONGEST:
         return None
     text = _PARAMETER.sub("NULL", sql).replace("%%", "%")
     try:
@@ -135,7 +146,9 @@ def _parsed(sql: str, vendor: str) -> Effect | None:
             exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable, exp.Into
         ):
             targets = list(_targets(node))
-            if not targets:
+            if not targets and node.find_ancestor(exp.Merge):
+                continue  # WHEN MATCHED THEN UPDATE: of the table that MERGE names
+            if not targets or _truncates_others(node):
                 return None
             writes.update(targets)
             if isinstance(node, (exp.Delete, exp.Merge, exp.TruncateTable)) or _replaces(node):
@@ -172,6 +185,10 @@ def _targets(node: Any) -> Iterator[str]:
             yield from (_name(table) for table in _tables(join))
         for table in node.args.get("tables") or ():
             yield _name(table)
+
+
+def _truncates_others(node: Any) -> bool:
+    return isinstance(node, exp.TruncateTable) and str(node.args.get("option")).upper() == "CASCADE"
 
 
 def _replaces(node: Any) -> bool:

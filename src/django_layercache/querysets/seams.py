@@ -148,6 +148,12 @@ def _install_cursors() -> None:
     def executemany(original: Any, self: Any, sql: Any, param_list: Any, *rest: Any) -> Any:
         return cursors.run(self.db, sql, lambda: original(self, sql, param_list, *rest))
 
+    # psycopg's COPY, SQLite's scripts: they reach the driver's cursor by name.
+    @_patch(CursorWrapper, "__getattr__")
+    def get_attribute(original: Any, self: Any, attr: str) -> Any:
+        value = original(self, attr)
+        return cursors.watched(self.db, attr, value) if attr in cursors.UNWATCHED else value
+
     @_patch(CursorWrapper, "callproc")
     def callproc(
         original: Any, self: Any, procname: Any, params: Any = None, kparams: Any = None

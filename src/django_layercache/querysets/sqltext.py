@@ -29,6 +29,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+#: Longer texts, such as those with thousands of parameters, are not remembered.
+LONGEST = 10_000
+
 _TABLE_FOLLOWS = frozenset({"FROM", "JOIN"})
 #: Words after which a bracket is not a call.
 _KEYWORDS = frozenset(
@@ -58,9 +61,13 @@ class Scan:
     may_write: bool
 
 
-@lru_cache(maxsize=4096)
 def scan(sql: str) -> Scan:
     """Read the text of a query."""
+    return _scan(sql) if len(sql) <= LONGEST else _scan.__wrapped__(sql)
+
+
+@lru_cache(maxsize=4096)
+def _scan(sql: str) -> Scan:
     tables: Counter[str] = Counter()
     functions: set[str] = set()
     words: set[str] = set()
