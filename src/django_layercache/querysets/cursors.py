@@ -1,7 +1,7 @@
 """Raw SQL, as it passes a cursor. What the compilers run has been dealt with, and passes untouched."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -52,29 +52,21 @@ def call(connection: BaseDatabaseWrapper, execute: Callable[[], Any]) -> Any:
 def watched(connection: BaseDatabaseWrapper, name: str, method: Callable[..., Any]) -> Any:
     """The driver's *method*, one of :data:`UNWATCHED`, which may read and change anything."""
     if name == "copy":
-        return lambda *args, **kwargs: _WatchedCopy(connection, method(*args, **kwargs))
+        return lambda *args, **kwargs: _watched_copy(connection, method(*args, **kwargs))
     if name == "stream":
         # All of it at once: a generator could be left in the middle of its statement.
         return lambda *args, **kwargs: iter(call(connection, lambda: list(method(*args, **kwargs))))
     return lambda *args, **kwargs: call(connection, lambda: method(*args, **kwargs))
 
 
-class _WatchedCopy(AbstractContextManager[Any]):
-    """psycopg's ``with cursor.copy(...) as copy``: the statement ends where the block does."""
-
-    def __init__(self, connection: BaseDatabaseWrapper, copy: AbstractContextManager[Any]) -> None:
-        _record(state_of(connection), ANYTHING)
-        self._writing = transactions.writing(connection, tags_of_effect(ANYTHING, connection))
-        self._copy = copy
-
-    def __enter__(self) -> Any:
-        self._writing.__enter__()
-        return self._copy.__enter__()
-
-    def __exit__(self, *exception: object) -> bool | None:
-        with ExitStack() as stack:
-            stack.push(self._writing)
-            return self._copy.__exit__(*exception)
+@contextmanager
+def _watched_copy(
+    connection: BaseDatabaseWrapper, copy: AbstractContextManager[Any]
+) -> Iterator[Any]:
+    """Psycopg's ``with cursor.copy(...) as copy``: the statement ends where the block does."""
+    _record(state_of(connection), ANYTHING)
+    with transactions.writing(connection, tags_of_effect(ANYTHING, connection)), copy as inside:
+        yield inside
 
 
 def _composed(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
