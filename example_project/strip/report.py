@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from django_layercache import Event
-from strip.words import TagGroup, changes, group_tags, shorten, without_digits
+from strip.words import TagGroup, changes, group_tags, key_in_words, shorten, without_digits
 
 LAYERS = ("pages", "fragments", "functions", "querysets")
 OUTCOMES = ("hit", "miss", "bypass")
@@ -94,7 +94,7 @@ class Report:
         return [
             {
                 "layer": event.layer,
-                "key": without_digits(event.key),
+                "key": key_in_words(event.key),
                 "outcome": event.outcome,
                 "milliseconds": event.seconds * 1000,
                 "tags": len(event.tags),

@@ -4,7 +4,7 @@ from django.test import SimpleTestCase
 
 from django_layercache import Event
 from strip.report import Queries, Report
-from strip.words import changes, group_tags
+from strip.words import changes, group_tags, key_in_words
 
 
 class WordsTest(SimpleTestCase):
@@ -27,6 +27,14 @@ class WordsTest(SimpleTestCase):
 
     def test_another_reason_names_no_change(self) -> None:
         self.assertEqual(changes("pending: atlas_airport#*"), [])
+
+    def test_a_key_is_told_without_its_hashes(self) -> None:
+        self.assertEqual(
+            key_in_words("q:5b56579e:atlas_airport:7df29486f81cabb0:multi"), "atlas_airport multi"
+        )
+        self.assertEqual(
+            key_in_words("functions:1:site.rating:15c1ff896d388d3e:s4:EGLL"), "site.rating s4 EGLL"
+        )
 
     def test_a_layer_is_as_good_as_its_worst_answer(self) -> None:
         events = (Event("querysets", "a", "hit", 0.001), Event("querysets", "b", "miss", 0.002))

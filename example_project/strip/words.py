@@ -14,6 +14,9 @@ CHANGED = "changed: "
 #: In front of tags in reasons, and inside keys: the digits of the database.
 _DATABASE_DIGITS = re.compile(r"\b[0-9a-f]{8}:")
 
+#: Parts of keys that say nothing to a visitor: the layer (told anyway), versions, hashes.
+_MACHINE = re.compile(r"q|functions|fragments|pages|\d{1,2}|[0-9a-f]{8,}")
+
 
 @dataclass(frozen=True)
 class TagGroup:
@@ -82,6 +85,12 @@ def in_words(tag: str) -> str:
 def without_digits(text: str) -> str:
     """Without the digits that stand for a database: the site has only one."""
     return _DATABASE_DIGITS.sub("", text).removeprefix("#")
+
+
+def key_in_words(key: str) -> str:
+    """A key without what only a machine reads: layer, version, hashes."""
+    parts = [part for part in key.split(":") if part and not _MACHINE.fullmatch(part)]
+    return " ".join(parts) or key
 
 
 def shorten(sql: str) -> str:
