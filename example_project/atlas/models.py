@@ -15,6 +15,10 @@ class Member(AbstractUser):
 
     last_login = None
 
+    class Meta(AbstractUser.Meta):
+        verbose_name = "member"
+        verbose_name_plural = "members"
+
 
 class Continent(models.Model):
     """One of the seven continents."""

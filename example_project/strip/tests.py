@@ -33,7 +33,7 @@ class WordsTest(SimpleTestCase):
             key_in_words("q:5b56579e:atlas_airport:7df29486f81cabb0:multi"), "atlas_airport multi"
         )
         self.assertEqual(
-            key_in_words("functions:1:site.rating:15c1ff896d388d3e:s4:EGLL"), "site.rating s4 EGLL"
+            key_in_words("functions:1:site.rating:15c1ff896d388d3e:s4:EGLL"), "site.rating EGLL"
         )
 
     def test_a_layer_is_as_good_as_its_worst_answer(self) -> None:

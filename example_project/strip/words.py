@@ -14,8 +14,8 @@ CHANGED = "changed: "
 #: In front of tags in reasons, and inside keys: the digits of the database.
 _DATABASE_DIGITS = re.compile(r"\b[0-9a-f]{8}:")
 
-#: Parts of keys that say nothing to a visitor: the layer (told anyway), versions, hashes.
-_MACHINE = re.compile(r"q|functions|fragments|pages|\d{1,2}|[0-9a-f]{8,}")
+#: Parts of keys that say nothing to a visitor: the layer (told anyway), versions, lengths, hashes.
+_MACHINE = re.compile(r"q|functions|fragments|pages|s?\d{1,2}|[0-9a-f]{8,}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def without_digits(text: str) -> str:
 
 def key_in_words(key: str) -> str:
     """A key without what only a machine reads: layer, version, hashes."""
-    parts = [part for part in key.split(":") if part and not _MACHINE.fullmatch(part)]
+    told, _, _ = key.partition(":(")  # what follows is the source of a fragment
+    parts = [part for part in told.split(":") if part and not _MACHINE.fullmatch(part)]
     return " ".join(parts) or key
 
 
