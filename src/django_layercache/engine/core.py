@@ -129,7 +129,7 @@ class Engine:
             raise
         entry = self._finish(attempt, value)
         if entry is not None:
-            self._write(attempt.recipe, entry)
+            self._write(entry, *attempt.recipe.placed(value))
         return value
 
     # -- the same for async code ----------------------------------------------------------
@@ -168,7 +168,7 @@ class Engine:
             raise
         entry = self._finish(attempt, value)
         if entry is not None:
-            await self._off_loop(self._write, attempt.recipe, entry)
+            await self._off_loop(self._write, entry, *attempt.recipe.placed(value))
         return value
 
     async def _off_loop(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -216,6 +216,37 @@ class Engine:
                 self.outages.owe()
                 fetched.forbid(_AWAY)
         return fetched
+
+    # -- hints ----------------------------------------------------------------------------
+
+    def get_hint(self, key: str) -> bytes | None:
+        """What :meth:`keep_hint` kept under *key*.
+
+        A hint helps to find an entry. It depends on nothing, and may be wrong or gone at any
+        time: what is found with its help is judged like everything else.
+        """
+        if self.outages.in_debt:
+            return None
+        try:
+            entry = self.store.read(key, ()).entry
+        except StoreUnavailable:
+            self.outages.owe()
+            return None
+        return None if entry is None else entry.payload
+
+    def keep_hint(self, key: str, hint: bytes, timeout: float | None) -> None:
+        """Keep *hint* for *timeout* seconds, for ever if ``None``."""
+        if not self.outages.in_debt:
+            self._write(Entry({}, hint), key, timeout)
+
+    async def aget_hint(self, key: str) -> bytes | None:
+        """:meth:`get_hint` off the event loop."""
+        hint: bytes | None = await self._off_loop(self.get_hint, key)
+        return hint
+
+    async def akeep_hint(self, key: str, hint: bytes, timeout: float | None) -> None:
+        """:meth:`keep_hint` off the event loop."""
+        await self._off_loop(self.keep_hint, key, hint, timeout)
 
     # -- writing --------------------------------------------------------------------------
 
@@ -275,11 +306,10 @@ class Engine:
         self.counts[attempt.recipe.layer, attempt.outcome] += 1
         return attempt.finish(value, self._max_entry_bytes)
 
-    def _write(self, recipe: Recipe, entry: Entry) -> None:
-        timeout = recipe.timeout
+    def _write(self, entry: Entry, key: str, timeout: float | None) -> None:
         if timeout is not None:
             timeout *= self._random.uniform(1 - self._jitter, 1 + self._jitter)
         try:
-            self.store.write(recipe.key, entry, timeout)
+            self.store.write(key, entry, timeout)
         except StoreUnavailable:
             self.outages.owe()

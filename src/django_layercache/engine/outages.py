@@ -40,6 +40,7 @@ class Outages:
         self._in_debt = False
         self._debts = 0
         self._thread: threading.Thread | None = None
+        self._complained = False
 
     @property
     def in_debt(self) -> bool:
@@ -72,7 +73,20 @@ class Outages:
 
     def _pay(self) -> bool:
         with self._lock:
-            debts, owed = self._debts, set(self._owed)
+            debts, owed, self._owed = self._debts, self._owed, set()
+        if not self._settle(owed):
+            with self._lock:
+                self._owed |= owed
+            return False
+        with self._lock:
+            if self._debts != debts:
+                return False  # something new was missed meanwhile
+            self._in_debt = self._complained = False
+            self._thread = None
+        logger.warning("The store is back, and knows what it missed.")
+        return True
+
+    def _settle(self, owed: set[str]) -> bool:
         try:
             self._store.read(None, ())  # does it answer at all?
             if self._owes_everything:
@@ -84,16 +98,14 @@ class Outages:
         except StoreUnavailable:
             return False
         except Exception:
-            logger.exception("The outbox cannot be drained; the store is not trusted yet.")
+            self._complain()
             return False
-        with self._lock:
-            self._owed -= owed
-            if self._debts != debts:
-                return False
-            self._in_debt = False
-            self._thread = None
-        logger.warning("The store is back, and knows what it missed.")
         return True
+
+    def _complain(self) -> None:
+        if not self._complained:  # once, not with each try
+            logger.exception("The outbox cannot be drained; the store is not trusted until it is.")
+            self._complained = True
 
     def _touch(self, tags: Iterable[str]) -> None:
         # A release of a mark that is not there draws a new token all the same.

@@ -26,7 +26,9 @@ class Recipe:
     ``timeout`` is in seconds, ``None`` for ever, 0 to not store. ``tags`` are those known
     before building; what is read while building is recorded in the scope. ``settle`` is for
     a value whose dependencies are known only from the value itself: it picks, from ``tags``,
-    those that it does depend on, and then nothing but them counts.
+    those that it does depend on, and then nothing but them counts. ``place`` is for a value
+    that says itself where, and for how many seconds, it is kept (a page says so in its
+    headers); it is asked right before the value is stored, and only then.
     """
 
     layer: str
@@ -35,3 +37,8 @@ class Recipe:
     timeout: float | None
     tags: tuple[str, ...] = ()
     settle: Callable[[Any], Iterable[str]] | None = None
+    place: Callable[[Any], tuple[str, float | None]] | None = None
+
+    def placed(self, value: Any) -> tuple[str, float | None]:
+        """The key and the timeout under which *value* is to be stored."""
+        return (self.key, self.timeout) if self.place is None else self.place(value)
