@@ -35,7 +35,7 @@ def is_trusted(engine):
     return not reading.in_grace
 
 
-def becomes_trusted(engine, seconds=5):
+def becomes_trusted(engine, seconds=30):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if is_trusted(engine):
