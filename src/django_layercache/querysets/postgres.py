@@ -8,7 +8,10 @@ from django_layercache.querysets.connections import state_of
 
 __all__ = ["PostgresTransactions"]
 
-_SNAPSHOT = "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint FROM pg_current_snapshot() s"
+_OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+#: An id of one's own is the only one that is certainly newer: a snapshot's xmax is merely the one
+#: after the last that has *ended*, and so the id of a transaction that is open, if that is the last.
+_NEXT = "SELECT pg_current_xact_id()::text::bigint"
 
 
 class PostgresTransactions:
@@ -27,23 +30,22 @@ class PostgresTransactions:
     def remember(self) -> Callable[[], bool]:
         """See :class:`~django_layercache.engine.OpenTransactions`."""
         try:
-            newest = {alias: _snapshot(alias)[1] for alias in self._aliases}
+            ours = {alias: _ask(alias, _NEXT) for alias in self._aliases}
         finally:
             connections.close_all()
 
         def have_ended() -> bool:
             try:
-                return all(_snapshot(alias)[0] >= xmax for alias, xmax in newest.items())
+                return all(_ask(alias, _OLDEST) >= ours[alias] for alias in self._aliases)
             finally:
                 connections.close_all()
 
         return have_ended
 
 
-def _snapshot(alias: str) -> tuple[int, int]:
-    """The oldest transaction that is open, and the one that the next to begin will be."""
+def _ask(alias: str, question: str) -> int:
     connection = connections[alias]
     with state_of(connection).unwatched(), connection.cursor() as cursor:
-        cursor.execute(_SNAPSHOT)
-        oldest, following = cursor.fetchone()
-    return oldest, following
+        cursor.execute(question)
+        (answer,) = cursor.fetchone()
+    return int(answer)
