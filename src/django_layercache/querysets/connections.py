@@ -3,8 +3,7 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from django.db import connections
@@ -29,18 +28,16 @@ class ConnectionState:
 
     ``write`` collects what the open transaction changes. ``snapshot`` is the position of the
     store's sequence before the transaction's first read (S0), where the transaction reads
-    from a snapshot. ``depth`` is not zero while a compiler runs a statement that has been
-    dealt with: the cursor below need not look at it.
+    from a snapshot.
     """
 
     __slots__ = (
-        "_database", "_place", "_private", "connection", "depth", "has_outbox", "isolation_varies", "raw_transaction",
+        "_database", "_place", "_private", "connection", "has_outbox", "isolation_varies", "raw_transaction",
         "reads_snapshot", "snapshot", "usually_reads_snapshot", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        self.depth = 0
         self.has_outbox = False
         #: What the transactions of this connection do, once the server was asked.
         self.usually_reads_snapshot: bool | None = None
@@ -124,15 +121,6 @@ class ConnectionState:
         self.snapshot = None
         self.reads_snapshot = None
         self.raw_transaction = False
-
-    @contextmanager
-    def unwatched(self) -> Iterator[None]:
-        """Statements inside have been dealt with."""
-        self.depth += 1
-        try:
-            yield
-        finally:
-            self.depth -= 1
 
 
 def state_of(connection: BaseDatabaseWrapper) -> ConnectionState:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from django.db import connections, router
 
 from django_layercache.querysets.connections import ConnectionState, state_of
+from django_layercache.querysets.watching import ours
 
 __all__ = ["DatabaseOutbox", "put"]
 
@@ -28,7 +29,7 @@ def put(state: ConnectionState, tags: Iterable[str]) -> None:
         return
     from django_layercache.models import OutboxEntry
 
-    with state.unwatched():
+    with ours():
         OutboxEntry.objects.using(state.connection.alias).create(tags=json.dumps(list(tags)))
 
 
@@ -36,7 +37,7 @@ def _has_table(state: ConnectionState) -> bool:
     if not state.has_outbox:
         from django_layercache.models import OutboxEntry
 
-        with state.unwatched():
+        with ours():
             names = state.connection.introspection.table_names()
         state.has_outbox = OutboxEntry._meta.db_table in names
     return state.has_outbox
@@ -61,7 +62,7 @@ class DatabaseOutbox:
         state = state_of(connections[alias])
         if not _has_table(state):
             return
-        with state.unwatched():
+        with ours():
             entries = list(OutboxEntry.objects.using(alias).order_by("pk")[:1000])
             touch({tag for entry in entries for tag in json.loads(entry.tags)})
             OutboxEntry.objects.using(alias).filter(pk__in=[entry.pk for entry in entries]).delete()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.db import connections
 
-from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.watching import ours
 
 __all__ = ["PostgresTransactions"]
 
@@ -45,7 +45,7 @@ class PostgresTransactions:
 
 def _ask(alias: str, question: str) -> int:
     connection = connections[alias]
-    with state_of(connection).unwatched(), connection.cursor() as cursor:
+    with ours(), connection.cursor() as cursor:
         cursor.execute(question)
         (answer,) = cursor.fetchone()
     return int(answer)

@@ -11,8 +11,8 @@ from django.db.models.sql.constants import MULTI, SINGLE
 from django_layercache.engine import Recipe, current_scope
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import policies
-from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.plans import Plan, plan_of
+from django_layercache.querysets.watching import dealt_with, is_ours
 from django_layercache.serializers.rows import RowsCodec
 
 __all__ = ["read"]
@@ -25,11 +25,11 @@ def read(
 ) -> Any:
     """What ``execute_sql`` of *compiler* returns; *run* is Django's own."""
     policy = policies.policy_of(compiler.query)
-    if policy is None and current_scope() is None:
-        return _unwatched(compiler, run)
+    if (policy is None and current_scope() is None) or is_ours():
+        return _run(run)
     statement = _compiled(compiler)
     if statement is None:
-        return _unwatched(compiler, run)
+        return _run(run)
     plan = plan_of(compiler, *statement)
     watched = _with_statement(compiler, statement, run)
     if plan.unknown is not None:
@@ -88,17 +88,13 @@ def _with_statement(
     def run_once() -> Any:
         compiler.__dict__["as_sql"] = lambda *args, **kwargs: statement
         try:
-            return _unwatched(compiler, run)
+            return _run(run)
         finally:
             del compiler.__dict__["as_sql"]
 
     return run_once
 
 
-def _unwatched(compiler: SQLCompiler, run: Callable[[], Any]) -> Any:
-    state = state_of(compiler.connection)
-    state.depth += 1
-    try:
+def _run(run: Callable[[], Any]) -> Any:
+    with dealt_with():
         return run()
-    finally:
-        state.depth -= 1

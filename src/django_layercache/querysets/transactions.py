@@ -15,6 +15,7 @@ from django_layercache.exceptions import StoreUnavailable, WriteRefused
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import outbox
 from django_layercache.querysets.connections import ConnectionState, state_of
+from django_layercache.querysets.watching import dealt_with, is_ours
 
 __all__ = ["closing", "committing", "rolling_back", "take_snapshot", "writing"]
 
@@ -26,17 +27,20 @@ def writing(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator
     In a transaction they are dirty from now on. In autocommit the statement is the
     transaction: marks before, release after.
     """
+    if is_ours():
+        yield
+        return
     state = state_of(connection)
     if state.in_transaction:
         state.touch(changed)
-        with state.unwatched():
+        with dealt_with():
             yield
         return
     write = get_engine().new_write()
     write.touch(changed)
     _place_marks(state, write)
     try:
-        with state.unwatched():
+        with dealt_with():
             yield
     except BaseException as error:
         _after_failure(connection, write, error)
