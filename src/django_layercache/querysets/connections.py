@@ -32,7 +32,7 @@ class ConnectionState:
     """
 
     __slots__ = (
-        "_database", "_place", "_private", "connection", "has_outbox", "isolation_varies", "raw_transaction",
+        "_database", "_place", "_private", "connection", "has_outbox", "inserted", "isolation_varies", "raw_transaction",
         "reads_snapshot", "snapshot", "usually_reads_snapshot", "write",
     )  # fmt: skip
 
@@ -47,6 +47,9 @@ class ConnectionState:
         self._place: tuple[Any, ...] = ()
         self._database = ""
         self.write: Write | None = None
+        #: The epochs of the tables into which the open transaction has inserted. That is no
+        #: change of any row that others know, but its own reads find rows that only it has.
+        self.inserted: set[str] = set()
         self.snapshot: Token | None = None
         self.reads_snapshot: bool | None = None
         self.raw_transaction = False
@@ -118,6 +121,7 @@ class ConnectionState:
     def forget_transaction(self) -> None:
         """It has ended, or has not begun."""
         self.write = None
+        self.inserted = set()
         self.snapshot = None
         self.reads_snapshot = None
         self.raw_transaction = False
@@ -146,7 +150,7 @@ class TransactionIsolation:
 
     def objection(self, states: Mapping[str, TokenState]) -> str | None:
         for state in self._states:
-            changed = state.dirty.intersection(states)
+            changed = (state.dirty | state.inserted).intersection(states)
             if changed:
                 return f"changed in this transaction: {', '.join(tags.readable(changed))}"
             if state.may_read_snapshot and state.in_transaction:

@@ -85,7 +85,11 @@ def _install_compilers() -> None:
         with transactions.writing(_connected(self), tags_of_write(self)):
             return original(self, *args, **kwargs)
 
-    _patch(compilers.SQLInsertCompiler, "execute_sql")(execute_write)
+    def execute_insert(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        transactions.inserting(_connected(self), self.query.get_meta().db_table)
+        return execute_write(original, self, *args, **kwargs)
+
+    _patch(compilers.SQLInsertCompiler, "execute_sql")(execute_insert)
     _patch(compilers.SQLUpdateCompiler, "execute_sql")(execute_write)
     if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
         _patch(compilers.SQLUpdateCompiler, "execute_returning_sql")(execute_write)

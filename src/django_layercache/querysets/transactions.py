@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from django.db import InterfaceError, InternalError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_layercache import conf
+from django_layercache import conf, tags
 from django_layercache.engine import Write
 from django_layercache.exceptions import StoreUnavailable, WriteRefused
 from django_layercache.handlers import get_engine
@@ -17,7 +17,7 @@ from django_layercache.querysets import outbox
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.watching import dealt_with, is_ours
 
-__all__ = ["closing", "committing", "rolling_back", "take_snapshot", "writing"]
+__all__ = ["closing", "committing", "inserting", "rolling_back", "take_snapshot", "writing"]
 
 
 @contextmanager
@@ -46,6 +46,13 @@ def writing(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator
         _after_failure(connection, write, error)
         raise
     write.release()
+
+
+def inserting(connection: BaseDatabaseWrapper, table: str) -> None:
+    """Before an INSERT into *table*: what the transaction reads of its single rows is its own until COMMIT."""
+    state = state_of(connection)
+    if state.in_transaction:
+        state.inserted.add(tags.epoch(state.database, table))
 
 
 @contextmanager
