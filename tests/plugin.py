@@ -7,7 +7,6 @@ it is an error instead: there, a skipped test is a test that nobody ran.
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,11 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the servers and remove the databases."""
+    """End the servers."""
     for server in config.stash.get(_SERVERS, {}).values():
         server.stop()
-    if settings.IS_OWNER:
-        shutil.rmtree(settings.DIRECTORY, ignore_errors=True)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

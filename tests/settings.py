@@ -5,8 +5,10 @@ process started by a test with `DJANGO_SETTINGS_MODULE=tests.settings` finds the
 each is handed down in the environment variable named below.
 """
 
+import atexit
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -19,19 +21,23 @@ def _places() -> dict[str, str]:
     if _HANDED_DOWN in os.environ:
         return json.loads(os.environ[_HANDED_DOWN])
     places = {
-        "owner": str(os.getpid()),
         "directory": tempfile.mkdtemp(prefix="layercache-tests-"),
         "redis": str(free_port()),
         "memcached": str(free_port()),
         "postgres": str(free_port()),
     }
     os.environ[_HANDED_DOWN] = json.dumps(places)
+    atexit.register(_remove, places["directory"], os.getpid())
     return places
+
+
+def _remove(directory: str, owner: int) -> None:
+    if os.getpid() == owner:  # a process that was forked off runs this as well
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 PLACES = _places()
 DIRECTORY = Path(PLACES["directory"])
-IS_OWNER = PLACES["owner"] == str(os.getpid())
 
 SECRET_KEY = "a secret of the tests, and of nobody else"
 DEBUG = False
