@@ -25,7 +25,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django_layercache.stores.base import Entry
 from tests.engine.places import (
@@ -43,7 +43,7 @@ from tests.engine.places import (
 )
 from tests.engine.subjects import LEASE, Content, LocalSubject, Subject
 
-_TOKEN = re.compile(r"[0-9a-f]{8}\d{16}")
+_TOKEN = re.compile(r"\b[0-9a-f]{8}\d{16}\b")
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ class Mix:
     warm: tuple[Question, ...] = ()
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """Everything that decides how it can go on."""
 
     store: Content
@@ -122,6 +121,8 @@ class World:
         self.subject = subject or LocalSubject()
         self.runner = Runner(mix.processes, mutations or Mutations())
         self.mutations = mutations or Mutations()
+        # What the store answered, and held afterwards: it depends on nothing but what it held.
+        self._answers: dict[Any, tuple[Any, Content]] = {}
 
     def first(self) -> State:
         """Nobody has begun yet."""
@@ -129,10 +130,10 @@ class World:
         for question in self.mix.warm:
             warmer = Process("(warm)", ((partial(Place.get, question=question),),))
             world = World(replace(self.mix, processes=(warmer,), budgets={}, warm=()), self.subject)
-            state = replace(world._initial(), store=first.store, top=first.top)
+            state = world._initial()._replace(store=first.store, top=first.top)
             while choices := world.choices(state):
                 state = choices[0]().state
-            first = replace(first, store=state.store, top=state.top)
+            first = first._replace(store=state.store, top=state.top)
         return first
 
     def _initial(self) -> State:
@@ -179,9 +180,13 @@ class World:
         return self._go_on(state, who, answer, _describe(request))
 
     def _call_store(self, state: State, request: Request) -> tuple[Any, State]:
-        self.subject.load(state.store, state.top)
-        answer = _call(self.subject.store, request)
-        return answer, replace(state, store=self.subject.save())
+        known = (state.store, state.top, request)
+        if known not in self._answers:
+            self.subject.load(state.store, state.top)
+            answer = _call(self.subject.store, request)
+            self._answers[known] = answer, self.subject.save()
+        answer, content = self._answers[known]
+        return answer, state._replace(store=content)
 
     def _commit(self, state: State, who: tuple[int, int], request: Request) -> Step | None:
         if who in state.overdue:
@@ -191,7 +196,7 @@ class World:
             (tag, "".join(sorted(names + name)) if tag in tags else names)
             for tag, names in state.database
         )
-        return self._go_on(replace(state, database=database), who, None, "COMMIT")
+        return self._go_on(state._replace(database=database), who, None, "COMMIT")
 
     def _fail_commit(self, state: State, who: tuple[int, int], request: Request) -> Step | None:
         paid = state if who in state.overdue else _pay(state, "fail")
@@ -215,8 +220,7 @@ class World:
         if after.base is not None:
             base, log = after.base, ()
         returned = {finding.value for finding in after.findings if finding.kind == "returned"}
-        state = replace(
-            state,
+        state = state._replace(
             processes=_put(state.processes, process, (base, log)),
             returned=state.returned | returned,
             overdue=state.overdue - {who},
@@ -231,22 +235,22 @@ class World:
     # -- the environment ------------------------------------------------------------------
 
     def _happenings(self, state: State) -> Iterable[Choice]:
-        budgets = dict(state.budgets)
-        if not any(budgets.values()):
+        kinds = {kind for kind, left in state.budgets if left}
+        if not kinds:
             return
-        for happening in self.subject.happenings(state.store):
+        for happening in self.subject.happenings(state.store, kinds):
             paid = _pay(state, happening.kind)
             if paid is not None:
                 yield lambda paid=paid, happening=happening: self._happen(paid, happening)
 
     def _happen(self, state: State, happening: Any) -> Step:
-        state = replace(state, store=happening.content)
+        state = state._replace(store=happening.content)
         if happening.consequence == "lease" and not self.mix.lenient:
-            state = replace(state, overdue=state.overdue | self._in_doubt(state))
+            state = state._replace(overdue=state.overdue | self._in_doubt(state))
         elif happening.consequence == "grace":
-            state = replace(state, overdue=state.overdue | state.exposed)
+            state = state._replace(overdue=state.overdue | state.exposed)
         elif happening.consequence == "loses marks":
-            state = replace(state, exposed=state.exposed | self._in_doubt(state))
+            state = state._replace(exposed=state.exposed | self._in_doubt(state))
         return Step(f"({happening.label})", self._normal(state))
 
     def _in_doubt(self, state: State) -> frozenset[tuple[int, int]]:
@@ -287,7 +291,7 @@ class World:
         processes = tuple(
             self._situation(process, *at) for process, at in enumerate(state.processes)
         )
-        return hash(replace(state, processes=processes))
+        return hash(state._replace(processes=processes))
 
     def _situation(self, process: int, base: Any, log: Log) -> Any:
         if len(base) == 1:
@@ -395,7 +399,7 @@ def _pay(state: State, kind: str) -> State | None:
     if not budgets.get(kind):
         return None
     budgets[kind] -= 1
-    return replace(state, budgets=tuple(sorted(budgets.items())))
+    return state._replace(budgets=tuple(sorted(budgets.items())))
 
 
 def _put(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
@@ -451,25 +455,17 @@ def _describe(request: Request) -> str:
 # -- states that differ in nothing but the names of tokens ------------------------------------
 
 
-def _tokens(part: Any, found: set[str]) -> None:
-    if type(part) is tuple:
-        for inner in part:
-            _tokens(inner, found)
-    elif type(part) is str and len(part) == 24 and _TOKEN.fullmatch(part):
-        found.add(part)
-
-
 def _renamed(state: State) -> State:
-    found: set[str] = set()
-    _tokens((state.store, state.processes), found)
-    names = {
-        old: f"{LocalSubject.generation}{number:016d}"
-        for number, old in enumerate(sorted(found), 1)
-    }
+    """*state* with its tokens numbered in their order, generation by generation."""
+    found = set(_TOKEN.findall(repr((state.store, state.processes))))
+    generations: dict[str, int] = {}
+    names = {}
+    for number, old in enumerate(sorted(found), 1):
+        generation = generations.setdefault(old[:8], len(generations))
+        names[old] = f"{generation:08d}{number:016d}"
     if all(old == new for old, new in names.items()):
-        return state if state.top == len(names) else replace(state, top=len(names))
-    return replace(
-        state,
+        return state if state.top == len(names) else state._replace(top=len(names))
+    return state._replace(
         top=len(names),
         store=_with_names(state.store, names),
         processes=_with_names(state.processes, names),
@@ -478,5 +474,5 @@ def _renamed(state: State) -> State:
 
 def _with_names(part: Any, names: Mapping[str, str]) -> Any:
     if type(part) is tuple:
-        return tuple(_with_names(inner, names) for inner in part)
+        return tuple([_with_names(inner, names) for inner in part])
     return names.get(part, part) if type(part) is str else part

@@ -1,6 +1,6 @@
 """The protocol with one rule switched off: small mutations of the real code, each with a mix that shows its fault."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -366,12 +366,12 @@ mutant(
 class LosesMarks(LocalSubject):
     """A server that drops marks, and has no register that knows of them."""
 
-    def happenings(self, content: Content) -> Iterator[Happening]:
+    def happenings(self, content: Content, kinds: Container[str]) -> Iterator[Happening]:
         tokens, marks, entries = content
         for tag in sorted({tag for tag, _, _ in marks}):
             kept = tuple(mark for mark in marks if mark[0] != tag)
             yield Happening("evict", f"the marks of {tag} are lost", (tokens, kept, entries))
-        yield from super().happenings(content)
+        yield from super().happenings(content, kinds)
 
 
 mutant("marks: none is lost unnoticed", "one writer, two readers", subject=LosesMarks)
@@ -390,8 +390,8 @@ class RestartsCounter(LocalSubject):
     def load(self, content: Content, top: int) -> None:
         super().load(content[:3], content[3])
 
-    def happenings(self, content: Content) -> Iterator[Happening]:
-        for kind, label, left, consequence in super().happenings(content):
+    def happenings(self, content: Content, kinds: Container[str]) -> Iterator[Happening]:
+        for kind, label, left, consequence in super().happenings(content, kinds):
             sequence = 0 if kind == "evict" else content[3]
             yield Happening(kind, label, (*left[:3], sequence), consequence)
 
