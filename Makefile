@@ -41,8 +41,8 @@ docs: $(STAMPS)/docs ## Build the documentation into docs/_build/html; a warning
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(STAMPS)/bench ## Measure, side by side with plain Django and its like
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(STAMPS)/bench ## Measure, side by side with plain Django and its like (ARGS=--quick: roughly)
+	@$(VENV)/bench/bin/python -m benchmarks $(ARGS)
 
 services: ## Install the servers that the tests need, from Debian's packages, where allowed
 	@scripts/install-servers
@@ -72,6 +72,14 @@ $(STAMPS)/demo: example_project/requirements.txt $(STAMPS)/project
 
 # The tests try out the example project, too.
 $(STAMPS)/test: $(STAMPS)/demo
+
+# An environment of its own: what is compared with supports one Django only.
+$(STAMPS)/bench: pyproject.toml $(STAMPS)/pip
+	@test -d $(VENV)/bench || scripts/make-venv $(VENV)/bench
+	@echo "Installing what is compared ..."
+	@$(VENV)/bench/bin/python -m pip -qq --disable-pip-version-check install --upgrade 'pip>=25.1'
+	@$(VENV)/bench/bin/python -m pip -qq --disable-pip-version-check install --editable . --group bench
+	@touch $@
 
 $(STAMPS)/%: pyproject.toml $(STAMPS)/project
 	@echo "Installing what '$*' needs ..."

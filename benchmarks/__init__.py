@@ -1,0 +1,1 @@
+"""What caching costs and saves, side by side with plain Django and its like. See README.md."""

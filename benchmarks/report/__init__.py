@@ -1,0 +1,1 @@
+"""From results to tables and drawings. Nothing here measures, and nothing here knows a figure."""

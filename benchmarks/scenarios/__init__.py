@@ -1,0 +1,1 @@
+"""What is measured. A worker imports them all once Django is set up."""

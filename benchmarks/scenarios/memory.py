@@ -1,0 +1,56 @@
+"""What an entry takes, bookkeeping included: of the process where it is kept there, else of the Redis server."""
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+
+from benchmarks.blog.models import Post
+from benchmarks.blog.seed import AUTHORS
+from benchmarks.contenders import Contender
+
+ENTRIES = 1000
+
+
+def _one(contender: Contender, number: int) -> Any:
+    return contender.value(f"memory:1:{number}", lambda: Post.objects.get(pk=number))
+
+
+def _twenty(contender: Contender, number: int) -> Any:
+    posts = Post.objects.filter(author_id=1 + number % AUTHORS, views__gt=-number - 1)
+    return contender.value(f"memory:20:{number}", lambda: list(posts.order_by("pk")[:20]))
+
+
+KINDS: dict[str, Callable[[Contender, int], Any]] = {"1 row": _one, "20 rows": _twenty}
+
+
+def bytes_per_entry(contender: Contender, kind: str) -> float:
+    """The growth, divided by the number of entries."""
+    ask = KINDS[kind]
+    for number in range(2001, 2051):  # what is made once (connections, compiled things) does not count
+        ask(contender, number)
+    measure = _redis if settings.ASSIGNMENT["store"] == "redis" else _process
+    return measure(lambda: [ask(contender, number) for number in range(1, ENTRIES + 1)]) / ENTRIES
+
+
+def _redis(fill: Callable[[], Any]) -> float:
+    import redis
+
+    client = redis.Redis.from_url(settings.ASSIGNMENT["redis"])
+    before = client.info("memory")["used_memory"]
+    fill()
+    return client.info("memory")["used_memory"] - before
+
+
+def _process(fill: Callable[[], Any]) -> float:
+    tracemalloc.start()
+    try:
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        fill()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
