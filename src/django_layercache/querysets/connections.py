@@ -32,8 +32,8 @@ class ConnectionState:
     """
 
     __slots__ = (
-        "_database", "_place", "_private", "connection", "has_outbox", "inserted", "isolation_varies", "raw_transaction",
-        "reads_snapshot", "snapshot", "usually_reads_snapshot", "write",
+        "_database", "_place", "_private", "connection", "has_outbox", "inserted", "isolation_varies",
+        "raw_transaction", "reads_snapshot", "snapshot", "usually_reads_snapshot", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
