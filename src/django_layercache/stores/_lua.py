@@ -36,7 +36,16 @@ local function begin_generation(trusted_from)
   redis.call('HSET', register, 'generation', generation,
              'sequence', as_integer(sequence), 'distrust', as_integer(distrust))
 end
-if not (generation and sequence and distrust) then begin_generation(now + grace) end
+-- A register that somebody has tampered with is as good as none. NaN is less than nothing, and
+-- above 2^53 a sequence does not grow. A minute for clocks that step, and for graces that differ.
+local function is_sound()
+  return generation and #generation == 8 and sequence and sequence >= 0 and sequence < 2^53
+    and distrust and distrust <= now + grace + 60000000
+end
+if not is_sound() then
+  sequence = nil
+  begin_generation(now + grace)
+end
 
 local function position() return generation .. string.format('%016.0f', sequence) end
 local function draw()

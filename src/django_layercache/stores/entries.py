@@ -40,4 +40,7 @@ def unpack(key: str, data: bytes) -> Entry:
         raise Undecodable("an entry of another format or of another key")
     if len(tags) != len(tokens) or not all(type(part) is str for part in header):
         raise Undecodable("an entry with a damaged header")
+    # A tag that is there twice would shift the states, which the store reports in this order.
+    if len(set(tags)) != len(tags):
+        raise Undecodable("an entry with a damaged header")
     return Entry(dict(zip(tags, tokens, strict=True)), data[end:])

@@ -71,6 +71,8 @@ class RedisStore:
             if options[name] is None:
                 options[name] = CONNECT_TIMEOUT if "connect" in name else RESPONSE_TIMEOUT
         options["decode_responses"] = False
+        # Keys and tags may hold whatever a visitor sends, half a surrogate pair included.
+        options["encoding"], options["encoding_errors"] = "utf-8", "surrogatepass"
         options["redis_connect_func"] = self._on_connect
         # Once, for a pooled connection that the server has closed meanwhile. A time-out is
         # not tried again: the visitor has waited already.
@@ -172,12 +174,12 @@ class RedisStore:
         data, sequence, in_grace, *packed = reply
         entry = self._unpack(key, data) if key is not None and data is not None else None
         states: dict[str, TokenState] = {
-            tag: state.decode() or None
+            tag: state.decode("latin-1") or None  # hostile ones too: any bytes can be decoded
             for tag, state in zip(chain(tags, entry.tokens if entry else ()), packed, strict=False)
         }
         if entry is not None and not entry.tokens.keys() <= states.keys():
             entry = None  # the script could not read the header that we could
-        return Reading(entry, states, sequence.decode(), bool(in_grace))
+        return Reading(entry, states, sequence.decode("latin-1"), bool(in_grace))
 
     def _unpack(self, key: str, data: bytes) -> Entry | None:
         try:
