@@ -25,6 +25,7 @@ class Places:
     missing: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     _redis_used: int = 0
+    _seeded: set[str] = field(default_factory=set)
 
     @property
     def databases(self) -> list[str]:
@@ -38,10 +39,11 @@ class Places:
             for store in contender.stores
             if store != "redis" or self.redis
         ]
-        self._seed(database)
-        return [self._assign(database, name, store) for name, store in pairs]
+        return [self.assignment(database, name, store) for name, store in pairs]
 
-    def _assign(self, database: str, name: str, store: str) -> Assignment:
+    def assignment(self, database: str, name: str, store: str) -> Assignment:
+        """For one contender with one store, once in a run."""
+        self._seed(database)
         copy = self._copy(database, f"{name}_{store}")
         redis = self._next_redis() if store == "redis" else None
         settings = {"contender": name, "store": store, "database": copy, "redis": redis}
@@ -54,6 +56,9 @@ class Places:
         return f"redis://{self.redis.host}:{self.redis.port}/{self._redis_used}"
 
     def _seed(self, database: str) -> None:
+        if database in self._seeded:
+            return
+        self._seeded.add(database)
         settings = self._settings(database, "seed")
         if database == "postgresql":
             self._execute('CREATE DATABASE "seed"')

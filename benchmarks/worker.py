@@ -96,19 +96,13 @@ class Worker:
             return None
         return freshness.check(self._contender)
 
-    def versions(self) -> dict[str, str]:
-        """Of the database, as this connection sees it."""
-        from django.db import connection
+    def anatomy(self, times: int) -> dict[str, dict[str, float]]:
+        from django.conf import settings
 
-        connection.ensure_connection()
-        numbers = connection.get_database_version()
-        return {connection.display_name: ".".join(map(str, numbers))}
+        from benchmarks.scenarios.anatomy import anatomy
 
-    def layers(self) -> list[str]:
-        """The public names of this library that are needed, and are not there."""
-        import django_layercache
-
-        return [name for name in ("cached", "cache_view") if not hasattr(django_layercache, name)]
+        sleep(2)  # until a store that has just begun is trusted
+        return anatomy(self._contender, settings.ASSIGNMENT["store"], times)
 
 
 def _warm_up(call: Call) -> float:

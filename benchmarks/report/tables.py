@@ -13,7 +13,7 @@ OURS = "layercache"
 _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 _STORES = {"local": "in the process", "redis": "Redis"}
 _NOTHING = "–"
-_WIDTH = 132  # of the widest table
+_WIDTH = 150  # of the widest table
 
 
 @dataclass
@@ -74,14 +74,9 @@ def complaints(results: dict[str, Any]) -> list[str]:
 
 def show(results: dict[str, Any]) -> None:
     """Print everything."""
-    from rich.console import Console
-
-    console = Console()
-    console = Console(width=max(console.width, _WIDTH))
+    console = _console()
     console.print(f"\n{about(results)}\n", highlight=False)
-    for table in all_tables(results):
-        console.print(_as_rich(table))
-        console.print()
+    show_tables(all_tables(results))
     for line in results["failures"]:
         name = CONTENDERS[line["contender"]].title
         where = f"{line['what']} on {line['database']}, store {line['store']}"
@@ -90,6 +85,20 @@ def show(results: dict[str, Any]) -> None:
         console.print(f"LEFT OUT: {missing}", markup=False)
     for complaint in complaints(results):
         console.print(f"WRONG: {complaint}", style="bold red", markup=False)
+
+
+def show_tables(tables: list[Table]) -> None:
+    """Print *tables*, as wide as they are: the lines of a narrow terminal break, rather than lose figures."""
+    console = _console()
+    for table in tables:
+        console.print(_as_rich(table))
+        console.print()
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=max(Console().width, _WIDTH))
 
 
 def _last_line(text: str) -> str:
