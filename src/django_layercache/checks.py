@@ -24,7 +24,7 @@ _INSIDE = (
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 )
-_MODEL_OPTIONS = frozenset({"timeout"})
+_MODEL_OPTIONS = frozenset({"cached", "partition_by", "timeout"})
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -188,11 +188,36 @@ def _model_options(name: Any, options: Any) -> Iterator[CheckMessage]:
     if not isinstance(options, Mapping) or not options.keys() <= _MODEL_OPTIONS:
         yield Error(
             f"{where} is {options!r}.",
-            hint="It is a dictionary with at most 'timeout' in it, or False: never cached.",
+            hint="It is a dictionary with at most 'cached', 'partition_by' and 'timeout' in it, or "
+            "False: never cached.",
             id="layercache.E006",
         )
         return
     yield from _timeout(options.get("timeout"), f"{where}['timeout']")
+    yield from _partitions(name, options.get("partition_by", ()), where)
+    if not isinstance(options.get("cached", True), bool):
+        yield Error(
+            f"{where}['cached'] is {options['cached']!r}.",
+            hint="It is True or False.",
+            id="layercache.E006",
+        )
+
+
+def _partitions(name: Any, fields: Any, where: str) -> Iterator[CheckMessage]:
+    models = [m for m in apps.get_models() if m._meta.label_lower == str(name).lower()]
+    names = [f.name for model in models for f in model._meta.local_concrete_fields]
+    names += [f.attname for model in models for f in model._meta.local_concrete_fields]
+    wrong = not isinstance(fields, (list, tuple)) or [
+        field for field in fields if field not in names
+    ]
+    if wrong:
+        yield Error(
+            f"{where}['partition_by'] is {fields!r}.",
+            hint="It is a list of names of the model's own fields."
+            if models
+            else "Partitions are declared for one model, by its name.",
+            id="layercache.E011",
+        )
 
 
 def _cache_alias(alias: Any) -> Iterator[CheckMessage]:

@@ -1,13 +1,15 @@
 """The names of tags: one grammar for all layers.
 
-=====================  ==============================================================
-``<db>:``              everything in a database
-``<db>:<table>``       the *epoch* of a table: rows changed, nobody knows which
-``<db>:<table>#*``     any row of it
-``<db>:<table>#pk=5``  one row
-``#weather``           a name of the user's
-``()<function>…``      a cached function, or one call of it
-=====================  ==============================================================
+=======================  ============================================================
+``<db>:``                everything in a database
+``<db>:<table>``         the *epoch* of a table: rows changed, nobody knows which
+``<db>:<table>#*``       any row of it
+``<db>:<table>#pk=5``    one row
+``<db>:<t>#post_id=7``   a *partition*: the rows that have a value in a declared column
+``<db>:<t>#post_id=?``   rows changed, nobody knows of which of these partitions
+``#weather``             a name of the user's
+``()<function>…``        a cached function, or one call of it
+=======================  ============================================================
 
 ``<db>`` is eight hexadecimal digits that stand for a database's *content*, not for its alias.
 Tables are compared without case and without schema: two tables that differ in no more are
@@ -17,7 +19,9 @@ Who changes what, and who depends on what:
 
 - a write of unknown rows changes the epoch and "any row";
 - a write of known rows changes "any row" and those rows;
+- any write changes, for each declared column, the partitions that it is known to touch, or "?";
 - a read that is bound to rows depends on the epoch and those rows;
+- a read that is bound to partitions of a column depends on those and on its "?";
 - any other read depends on "any row";
 - and every read depends on its database.
 """
@@ -27,17 +31,20 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 __all__ = [
+    "any_partition",
     "any_row",
     "collapsed",
     "database",
     "epoch",
     "is_of_database",
     "named",
+    "partition",
     "readable",
     "row",
     "table_name",
 ]
 
+_PART = re.compile(r"^([0-9a-f]{8}:[^#]*)#([^=]*)=.*$", re.DOTALL)
 _DATABASE = re.compile(r"^[0-9a-f]{8}:(?=.)")
 
 
@@ -61,9 +68,24 @@ def row(db: str, table: str, key: str) -> str:
     return f"{db}:{table_name(table)}#pk={key}"
 
 
+def partition(db: str, table: str, column: str, key: str) -> str:
+    """The rows of *table* whose *column* has the value that is spelt *key*."""
+    return f"{db}:{table_name(table)}#{table_name(column)}={key}"
+
+
+def any_partition(db: str, table: str, column: str) -> str:
+    """Rows of *table* changed, and nobody knows which value their *column* has, or had."""
+    return partition(db, table, column, "?")
+
+
 def collapsed(tags: Iterable[str]) -> set[str]:
-    """*tags* with the epoch of its table in place of each row: fewer, and never less."""
-    return {tag.partition("#pk=")[0] if _DATABASE.match(tag) else tag for tag in tags}
+    """*tags* with what covers them in place of each row and each partition: fewer, and never less."""
+    return {_PART.sub(_whole, tag) for tag in tags}
+
+
+def _whole(match: re.Match[str]) -> str:
+    table, column = match.groups()
+    return str(table) if column == "pk" else f"{table}#{column}=?"
 
 
 def named(name: str) -> str:

@@ -1,6 +1,7 @@
-"""Which rows a query is bound to: ``pk = 5``, ``pk IN (1, 2, 3)``, at the top of its conditions."""
+"""Which rows and partitions a query is bound to: ``pk = 5``, ``post_id IN (1, 2, 3)``, at the top of its conditions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -13,7 +14,9 @@ from django.db.models.lookups import Exact, In, IntegerFieldExact
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, WhereNode
 
-__all__ = ["MOST_ROWS", "bound_rows", "row_key"]
+from django_layercache.querysets import policies
+
+__all__ = ["MOST_ROWS", "Binding", "bindings_of", "bound_rows", "row_key"]
 
 #: A query that names more rows than this depends on any row instead.
 MOST_ROWS = 50
@@ -28,26 +31,58 @@ _EXACT: tuple[type, ...] = (Exact, IntegerFieldExact, related_lookups.RelatedExa
 _IN: tuple[type, ...] = (In, related_lookups.RelatedIn)
 
 
-def bound_rows(query: Query, connection: BaseDatabaseWrapper) -> list[str] | None:
-    """The keys of the rows of the query's own table that its conditions allow; ``None`` if any.
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A condition that every row of a result fulfils: *field*, in the table *alias*, is one of *keys*."""
 
-    Only what every row must fulfil counts: constants compared with the primary key, joined to
-    the rest by AND, of a type whose equality in the database is that of its spelling here.
+    alias: str
+    field: Any
+    keys: tuple[str, ...]
+
+
+def bindings_of(query: Query, connection: BaseDatabaseWrapper) -> Iterator[Binding]:
+    """What the conditions of *query* bind to constants.
+
+    Only what every row must fulfil counts: constants compared with a column, joined to the rest
+    by AND, of a type whose equality in the database is that of its spelling here.
     """
-    pk = query.get_meta().pk
-    if query.combinator or pk is None or not query.alias_map:
-        return None
+    if query.combinator or not query.alias_map:
+        return
     for condition in _conjuncts(query.where):
-        values = _compared_with(condition, pk, query.base_table)
+        lhs = getattr(condition, "lhs", None)
+        if type(lhs) is not Col or not _names_rows(lhs, query):
+            continue
+        values = _constants(condition)
         if values is not None and len(values) <= MOST_ROWS:
-            keys = [row_key(pk, value, connection) for value in values]
+            keys = {row_key(lhs.target, value, connection) for value in values}
             if None not in keys:
-                return sorted({key for key in keys if key is not None})
-    return None
+                yield Binding(lhs.alias, lhs.target, tuple(sorted(filter(None, keys))))
+
+
+def _names_rows(column: Any, query: Query) -> bool:
+    """Whether *column* is a primary key, or one by which its table is partitioned."""
+    field = column.target
+    if field.primary_key:
+        return True
+    table = query.alias_map[column.alias].table_name if column.alias in query.alias_map else ""
+    return field in policies.partition_fields(table)
+
+
+def bound_rows(query: Query, bindings: Iterable[Binding]) -> tuple[str, ...] | None:
+    """The keys of the rows of the query's own table that its conditions allow; ``None`` if any."""
+    pk = query.get_meta().pk
+    return next(
+        (
+            binding.keys
+            for binding in bindings
+            if binding.field is pk and binding.alias == query.base_table
+        ),
+        None,
+    )
 
 
 def row_key(field: "Field[Any, Any]", value: Any, connection: BaseDatabaseWrapper) -> str | None:
-    """How a primary key's *value* is spelt in a tag; ``None`` where equal rows could be spelt differently."""
+    """How the *value* of a key is spelt in a tag; ``None`` where equal rows could be spelt differently."""
     while field.remote_field is not None:
         field = field.target_field  # type: ignore[attr-defined]
     kind = type(field)
@@ -74,11 +109,8 @@ def _conjuncts(where: WhereNode) -> Iterable[Any]:
             yield child
 
 
-def _compared_with(condition: Any, pk: Any, alias: str | None) -> list[Any] | None:
-    """The constants to which *condition* binds the column of *pk*."""
-    lhs = getattr(condition, "lhs", None)
-    if type(lhs) is not Col or lhs.alias != alias or lhs.target is not pk:
-        return None
+def _constants(condition: Any) -> list[Any] | None:
+    """What *condition* compares its left side with, if that is a list of constants."""
     if getattr(condition, "bilateral_transforms", None):
         return None
     rhs = condition.rhs

@@ -10,10 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
+from django.db.models.sql.query import Query
 
 from django_layercache import tags
 from django_layercache.querysets import policies
-from django_layercache.querysets.bindings import bound_rows
+from django_layercache.querysets.bindings import Binding, bindings_of, bound_rows
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.rawsql import effect_of
 from django_layercache.querysets.sqltext import LONGEST, Scan, scan
@@ -65,7 +66,7 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     database = state_of(connection).database
     main = compiler.query.get_meta().db_table
     shape_of = _shape_of if len(sql) <= LONGEST else _shape_of.__wrapped__
-    shape = shape_of(sql, connection.vendor, database, main)
+    shape = shape_of(sql, connection.vendor, database)
     unknown, excluded = policies.reservations(shape.tables)
     unknown = shape.unknown or unknown
     if unknown is None and shape.is_handwritten and not policies.are_models(shape.tables):
@@ -73,13 +74,16 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     if unknown is not None:
         return Plan(compiler, unknown=unknown)
     key, unkeyable = _key(database, main, sql, params)
-    rows = bound_rows(compiler.query, connection) if shape.reads_main_once else None
+    bindings = list(bindings_of(compiler.query, connection)) if shape.read_once else []
+    partitions = _partitions(compiler.query, shape, database, bindings)
+    is_once = tags.table_name(main) in shape.read_once
+    rows = bound_rows(compiler.query, bindings) if is_once else None
     return Plan(
         compiler,
         key,
-        shape.tags if not rows else _row_bound_tags(shape, database, main, rows),
+        _tags(shape, database, main, rows, partitions),
         uncacheable=shape.volatile or unkeyable or excluded,
-        rows=tuple(rows or ()),
+        rows=rows or (),
         is_of_one_table=shape.is_of_one_table,
     )
 
@@ -93,12 +97,12 @@ class _Shape:
     unknown: str | None
     volatile: str | None
     is_handwritten: bool
-    reads_main_once: bool
+    read_once: frozenset[str]
     is_of_one_table: bool
 
 
 @lru_cache(maxsize=4096)
-def _shape_of(sql: str, vendor: str, database: str, main: str) -> _Shape:
+def _shape_of(sql: str, vendor: str, database: str) -> _Shape:
     scanned = scan(sql)
     tables, unknown = _tables(scanned, sql, vendor)
     return _Shape(
@@ -107,7 +111,9 @@ def _shape_of(sql: str, vendor: str, database: str, main: str) -> _Shape:
         unknown,
         scanned.volatile,
         is_handwritten=scanned.handwritten is not None,
-        reads_main_once=scanned.handwritten is None and scanned.tables[tags.table_name(main)] == 1,
+        read_once=frozenset(table for table, times in scanned.tables.items() if times == 1)
+        if scanned.handwritten is None
+        else frozenset(),
         is_of_one_table=scanned.tables.total() == 1,
     )
 
@@ -122,14 +128,46 @@ def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[frozenset[str], str |
     return effect.reads | scanned.tables.keys(), None
 
 
-def _row_bound_tags(shape: _Shape, database: str, main: str, rows: list[str]) -> tuple[str, ...]:
+def _tags(
+    shape: _Shape,
+    database: str,
+    main: str,
+    rows: tuple[str, ...] | None,
+    partitions: dict[str, list[str]],
+) -> tuple[str, ...]:
+    """The tags of the text, narrowed to the rows and partitions that the parameters bind it to."""
     any_row = tags.any_row(database, main)
-    return (
-        *(tag for tag in shape.tags if tag != any_row),
-        tags.epoch(database, main),
-        *(tags.row(database, main, row) for row in rows),
-        any_row,  # last: the one that settle() may leave away
-    )
+    if rows:
+        partitions.pop(any_row, None)
+    elif not partitions:
+        return shape.tags
+    narrowed = [
+        tag
+        for general in shape.tags
+        if not (rows and general == any_row)
+        for tag in partitions.get(general, (general,))
+    ]
+    if rows:
+        narrowed.append(tags.epoch(database, main))
+        narrowed.extend(tags.row(database, main, row) for row in rows)
+        narrowed.append(any_row)  # last: the one that settle() may leave away
+    return tuple(narrowed)
+
+
+def _partitions(
+    query: Query, shape: _Shape, database: str, bindings: list[Binding]
+) -> dict[str, list[str]]:
+    """For the "any row" of each table that is read once, and bound to partitions: these."""
+    found: dict[str, list[str]] = {}
+    for binding in bindings:
+        table = tags.table_name(query.alias_map[binding.alias].table_name)
+        if table in shape.read_once and binding.field in policies.partition_fields(table):
+            column = binding.field.column
+            found[tags.any_row(database, table)] = [
+                tags.any_partition(database, table, column),
+                *(tags.partition(database, table, column, key) for key in binding.keys),
+            ]
+    return found
 
 
 def _returns_its_rows(compiler: SQLCompiler) -> bool:

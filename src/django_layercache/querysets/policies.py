@@ -20,6 +20,7 @@ __all__ = [
     "cached_queries",
     "in_block",
     "own_policy",
+    "partition_fields",
     "policy_of",
     "reservations",
     "set_policy",
@@ -82,9 +83,14 @@ def policy_of(query: Any) -> Policy | None:
     if policy is not None or query.model is None:
         return policy
     setting = _models().setting_for(query.model)
-    if isinstance(setting, Mapping):
+    if isinstance(setting, Mapping) and setting.get("cached", True):
         return Policy(setting.get("timeout", conf.get("TIMEOUT")))
     return None
+
+
+def partition_fields(table: str) -> tuple[Any, ...]:
+    """The fields by which the rows of *table* are partitioned."""
+    return _models().partitions.get(table_name(table), ())
 
 
 def reservations(tables: Collection[str]) -> tuple[str | None, str | None]:
@@ -102,6 +108,18 @@ def are_models(tables: Collection[str]) -> bool:
     return _models().tables.issuperset(tables)
 
 
+def _declared_fields(model: type[Model], setting: Any) -> tuple[Any, ...]:
+    """Both foreign keys of an automatic m2m table; else what the settings declare."""
+    meta = model._meta
+    if meta.auto_created:
+        return tuple(field for field in meta.concrete_fields if field.remote_field is not None)
+    names = setting.get("partition_by", ()) if isinstance(setting, Mapping) else ()
+    fields = [
+        field for field in meta.local_concrete_fields if {field.name, field.attname} & set(names)
+    ]
+    return tuple(fields)
+
+
 class _Reasons(dict[str, str]):
     def first_of(self, tables: Collection[str]) -> str | None:
         if not self or self.keys().isdisjoint(tables):
@@ -117,6 +135,11 @@ class _Models:
         self._settings = {str(name).lower(): value for name, value in settings.items()}
         self.excluded = _Reasons(django_migrations="django_migrations is never cached")
         self.unknown = _Reasons()
+        self.partitions = {
+            table_name(model._meta.db_table): found
+            for model in models
+            if (found := _declared_fields(model, self.setting_for(model)))
+        }
         self.tables = {table_name(model._meta.db_table) for model in models} | {"django_migrations"}
         for model in models:
             meta, setting = model._meta, self.setting_for(model)

@@ -1,6 +1,6 @@
 """The tags that a statement changes: of the ORM by its compiler, of raw SQL by its text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -8,14 +8,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.constants import OnConflict
 from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.query import Query
 from django.db.models.sql.subqueries import DeleteQuery, InsertQuery, UpdateQuery
 
 from django_layercache import tags
-from django_layercache.querysets.bindings import bound_rows
+from django_layercache.querysets import policies
+from django_layercache.querysets.bindings import MOST_ROWS, bindings_of, bound_rows, row_key
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.rawsql import Effect
 
 __all__ = ["tags_of_effect", "tags_of_model", "tags_of_rows", "tags_of_write"]
+
+
+Known = Mapping[str, Iterable[str]]
 
 
 def tags_of_write(compiler: SQLCompiler) -> set[str]:
@@ -24,27 +29,34 @@ def tags_of_write(compiler: SQLCompiler) -> set[str]:
     database = state_of(connection).database
     table = query.get_meta().db_table
     if isinstance(query, InsertQuery):
-        rows = _inserted_rows(query)
-    elif isinstance(query, UpdateQuery):
-        rows = None if _changes_key(query) else bound_rows(query, connection)
-    elif isinstance(query, DeleteQuery):
-        rows = bound_rows(query, connection)
+        rows, known = _inserted(query, connection)
     else:
-        rows = None
-    changed = set(tags_of_rows(database, table, rows))
+        rows, known = _bound(query, connection)
+    changed = set(tags_of_rows(database, table, rows, known))
     if isinstance(query, DeleteQuery) and query.model is not None:
         for cascaded in _cascades(query.model):
             changed.update(tags_of_rows(database, cascaded, None))
     return changed
 
 
-def tags_of_rows(database: str, table: str, rows: Iterable[str] | None) -> Iterator[str]:
-    """What a change of *rows* changes; of rows that nobody knows, if ``None``."""
+def tags_of_rows(
+    database: str, table: str, rows: Iterable[str] | None, known: Known | None = None
+) -> Iterator[str]:
+    """What a change of *rows* changes; of rows that nobody knows, if ``None``.
+
+    *known* are the partitions that they are and were in, by column, where that is known.
+    """
     yield tags.any_row(database, table)
     if rows is None:
         yield tags.epoch(database, table)
     else:
         yield from (tags.row(database, table, row) for row in rows)
+    for field in policies.partition_fields(table):
+        keys = (known or {}).get(field.column)
+        if keys is None:
+            yield tags.any_partition(database, table, field.column)
+        else:
+            yield from (tags.partition(database, table, field.column, key) for key in keys)
 
 
 def tags_of_model(model: type[Model], database: str) -> set[str]:
@@ -70,17 +82,54 @@ def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     return {tag for table in tables for tag in tags_of_rows(database, table, None)}
 
 
-def _inserted_rows(query: InsertQuery) -> list[str] | None:
-    """None of those that were there before; of an upsert, nobody knows which.
+def _inserted(
+    query: InsertQuery, connection: BaseDatabaseWrapper
+) -> tuple[Iterable[str] | None, Known]:
+    """No rows that were there before, in the partitions of the new ones; of an upsert, nobody knows.
 
     A row that was not there has no reader that is bound to it: who looked for it in vain
     depends on any row.
     """
-    return None if getattr(query, "on_conflict", None) is OnConflict.UPDATE else []
+    if getattr(query, "on_conflict", None) is OnConflict.UPDATE:
+        return None, {}
+    columns = policies.partition_fields(query.get_meta().db_table)
+    found = {field.column: _keys_of(field, query.objs, connection) for field in columns}
+    return [], {column: keys for column, keys in found.items() if keys is not None}
 
 
-def _changes_key(query: UpdateQuery) -> bool:
-    return any(field.primary_key for field, _, _ in query.values)  # type: ignore[attr-defined]
+def _keys_of(
+    field: Any, instances: Iterable[Any], connection: BaseDatabaseWrapper
+) -> set[str] | None:
+    """The partitions that *instances* are put into; ``None`` if one of them cannot be told."""
+    keys: set[str] = set()
+    for value in {getattr(instance, field.attname, None) for instance in instances}:
+        if value is None:
+            continue  # no reader is bound to NULL
+        try:
+            key = row_key(field, field.get_prep_value(value), connection)
+        except Exception:  # the statement itself will raise it
+            key = None
+        if key is None or len(keys) > MOST_ROWS:
+            return None
+        keys.add(key)
+    return keys
+
+
+def _bound(
+    query: Query, connection: BaseDatabaseWrapper
+) -> tuple[Iterable[str] | None, dict[str, tuple[str, ...]]]:
+    """The rows and the partitions that an UPDATE or a DELETE is bound to, and leaves them in."""
+    bindings = list(bindings_of(query, connection))
+    values = query.values if isinstance(query, UpdateQuery) else []  # type: ignore[attr-defined]
+    changed = {field.column for field, _, _ in values}
+    rows = bound_rows(query, bindings)
+    if rows is not None and query.get_meta().pk.column in changed:
+        rows = None
+    return rows, {
+        binding.field.column: binding.keys
+        for binding in bindings
+        if binding.alias == query.base_table and binding.field.column not in changed
+    }
 
 
 def _cascades(model: type[Model], seen: set[type[Model]] | None = None) -> Iterator[str]:
