@@ -6,13 +6,15 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from django_layercache.functions import AsyncCachedFunction, CachedFunction, decorate
 from django_layercache.functions.memo import Hooks
 from django_layercache.functions.options import Tags
+from django_layercache.pages import decorate_view
 from django_layercache.querysets import by_hand
-from django_layercache.timeouts import DEFAULT, Timeout
+from django_layercache.timeouts import DEFAULT, Timeout, checked_timeout
 
-__all__ = ["cached"]
+__all__ = ["cache_view", "cached"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 class _Cached(Protocol):
@@ -72,6 +74,33 @@ def cached(
         return decorate(function, timeout=timeout, key=key, tags=tags, hooks=_HOOKS)
 
     return decorator if function is None else decorator(function)
+
+
+@overload
+def cache_view(view: V, /) -> V: ...
+
+
+@overload
+def cache_view(*, timeout: Timeout = ...) -> Callable[[V], V]: ...
+
+
+def cache_view(view: Any = None, /, *, timeout: Timeout = DEFAULT) -> Any:
+    """A view, sync or async, whose pages are kept until what they have read changes.
+
+    For functions, for what ``as_view()`` returns, for classes of views, and with Django's
+    ``method_decorator`` for ``dispatch``. *timeout* is in seconds; ``None`` for ever; by default
+    what the response's own ``max-age`` says, else that of the settings. What may be stored, and
+    by which request headers pages differ, is decided as in Django's ``cache_page``; pages that
+    are for one visitor are never stored.
+
+    Raises :exc:`~django_layercache.exceptions.InvalidArgument` where it stands.
+    """
+    checked_timeout(timeout)
+
+    def decorator(view: Any) -> Any:
+        return decorate_view(view, timeout)
+
+    return decorator if view is None else decorator(view)
 
 
 def _name(what: Iterable[Any]) -> Iterable[str]:
