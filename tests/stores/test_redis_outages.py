@@ -1,0 +1,302 @@
+"""A Redis server that is away, slow, full, or back with other data."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from django_layercache.exceptions import StoreUnavailable
+from django_layercache.stores.base import PENDING, Entry
+from django_layercache.stores.breaker import Breaker
+from django_layercache.stores.redis import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, RedisStore
+from tests.services import RedisServer
+
+LEASE = 30.0
+#: What a visitor waits at the most: one connection, one command, and one more try of both.
+PATIENCE = 2 * (CONNECT_TIMEOUT + RESPONSE_TIMEOUT) + 0.5
+
+
+@pytest.fixture
+def store(fresh_redis: RedisServer) -> Iterator[RedisStore]:
+    made = new_store(fresh_redis)
+    yield made
+    made.close()
+
+
+def new_store(server: RedisServer, **options: object) -> RedisStore:
+    pool = redis.ConnectionPool(host=server.host, port=server.port)
+    return RedisStore(pool, **{"grace": 0.0, **options})
+
+
+def until_back(store: RedisStore) -> None:
+    """Ask until the store answers; that must not take long once the server is there."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            store.read(None, ())
+            return
+        except StoreUnavailable:
+            assert time.monotonic() < end, "the store never came back"
+            time.sleep(0.02)
+
+
+def token_of(store: RedisStore, tag: str) -> str | None:
+    return store.read(None, [tag]).states[tag]
+
+
+OPERATIONS: dict[str, Callable[[RedisStore], object]] = {
+    "read": lambda store: store.read("k", ["a"]),
+    "read_many": lambda store: store.read_many([("k", ["a"])]),
+    "write": lambda store: store.write("k", Entry({"a": "t"}, b"x"), 60),
+    "mark": lambda store: store.mark("w", ["a"], LEASE),
+    "release": lambda store: store.release("w", ["a"]),
+    "delete": lambda store: store.delete("k"),
+    "reset": lambda store: store.reset(),
+    "end_grace": lambda store: store.end_grace("0" * 24),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_says_that_a_killed_server_is_away(
+    name: str, store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    OPERATIONS[name](store)
+    fresh_redis.kill()
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            OPERATIONS[name](store)
+
+
+def test_a_paused_server_costs_a_bounded_wait_and_then_none(
+    store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    store.read(None, ["a"])
+    with fresh_redis.paused():
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.read(None, ["a"])
+        assert time.monotonic() - started < PATIENCE
+        with pytest.raises(StoreUnavailable, match="a moment ago"):
+            store.read(None, ["a"])
+    until_back(store)
+
+
+def test_a_server_that_is_back_is_used_again_and_trusts_none_of_its_old_tokens(
+    store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    before = token_of(store, "a")
+    store.write("k", Entry({"a": before}, b"x"), None)
+    fresh_redis.kill()
+    with pytest.raises(StoreUnavailable):
+        store.read(None, ["a"])
+    fresh_redis.start()
+    until_back(store)
+    assert token_of(store, "a") not in {before, PENDING}
+    assert store.read("k", ()).entry is None
+
+
+def test_a_pooled_connection_that_the_server_closed_is_no_outage(
+    store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    before = token_of(store, "a")
+    redis.Redis(host=fresh_redis.host, port=fresh_redis.port).client_kill_filter(_type="normal")
+    assert token_of(store, "a") == before
+
+
+def test_a_server_that_restarts_from_a_dump_serves_nothing_that_was_in_it(
+    store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    old = token_of(store, "a")
+    store.write("k", Entry({"a": old}, b"old"), None)
+    redis.Redis(host=fresh_redis.host, port=fresh_redis.port).save()
+    store.mark("w", ["a"], LEASE)
+    store.release("w", ["a"])
+    fresh_redis.kill()
+    fresh_redis.start()
+    until_back(store)
+    reading = store.read("k", ())
+    assert reading.entry is not None, "the dump was not loaded, and this proves nothing"
+    assert reading.entry.tokens == {"a": old}
+    assert reading.states["a"] != old
+
+
+def test_a_mark_that_a_dump_does_not_have_is_feared_for_the_grace(
+    fresh_redis: RedisServer,
+) -> None:
+    store = new_store(fresh_redis, grace=0.6)
+    time.sleep(0.7)
+    assert token_of(store, "a") is PENDING  # the first one to come begins the grace
+    time.sleep(0.7)
+    assert token_of(store, "a") is not PENDING
+    redis.Redis(host=fresh_redis.host, port=fresh_redis.port).save()
+    store.mark("w", ["a"], LEASE)
+    fresh_redis.kill()
+    fresh_redis.start()
+    until_back(store)
+    reading = store.read(None, ["a", "b"])
+    assert reading.in_grace
+    assert set(reading.states.values()) == {PENDING}
+    store.release("v", ["b"])
+    assert token_of(store, "b") is PENDING
+    time.sleep(0.7)
+    reading = store.read(None, ["a", "b"])
+    assert not reading.in_grace
+    assert PENDING not in reading.states.values()
+    store.close()
+
+
+def test_a_grace_is_ended_for_the_generation_that_it_belongs_to_and_for_no_other(
+    fresh_redis: RedisServer,
+) -> None:
+    store = new_store(fresh_redis, grace=60.0)
+    reading = store.read(None, ["a"])
+    assert reading.in_grace
+    store.end_grace("another!" + "0" * 16)
+    assert store.read(None, ["a"]).in_grace
+    store.end_grace(reading.sequence)
+    assert not store.read(None, ["a"]).in_grace
+    assert token_of(store, "a") is not PENDING
+    store.close()
+
+
+def test_a_flushed_server_makes_everything_pending_for_the_grace(
+    fresh_redis: RedisServer,
+) -> None:
+    store = new_store(fresh_redis, grace=60.0)
+    store.end_grace(store.read(None, ()).sequence)
+    before = token_of(store, "a")
+    redis.Redis(host=fresh_redis.host, port=fresh_redis.port).flushall()
+    assert token_of(store, "a") is PENDING
+    store.end_grace(store.read(None, ()).sequence)
+    assert token_of(store, "a") not in {before, PENDING}
+    store.close()
+
+
+def test_flushed_scripts_are_sent_again(store: RedisStore, fresh_redis: RedisServer) -> None:
+    before = token_of(store, "a")
+    redis.Redis(host=fresh_redis.host, port=fresh_redis.port).script_flush()
+    assert token_of(store, "a") == before
+    store.release("w", ["a"])
+    assert token_of(store, "a") != before
+
+
+def test_a_full_server_refuses_marks_as_one_that_is_away(
+    store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    admin = redis.Redis(host=fresh_redis.host, port=fresh_redis.port)
+    before = token_of(store, "a")
+    admin.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable, match="refuses"):
+        store.mark("w", ["a"], LEASE)
+    with pytest.raises(StoreUnavailable, match="refuses"):
+        store.write("k", Entry({}, b"x" * 1000), None)
+    admin.config_set("maxmemory", 0)
+    store.mark("w", ["a"], LEASE)
+    assert token_of(store, "a") is PENDING
+    store.release("w", ["a"])
+    assert token_of(store, "a") not in {before, PENDING}
+
+
+def test_a_server_that_became_a_replica_refuses_marks_as_one_that_is_away(
+    store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    admin = redis.Redis(host=fresh_redis.host, port=fresh_redis.port)
+    token_of(store, "a")
+    admin.replicaof(fresh_redis.host, "1")
+    for name in ("mark", "release", "write"):
+        with pytest.raises(StoreUnavailable):
+            OPERATIONS[name](store)
+    admin.replicaof("NO", "ONE")
+    store.mark("w", ["a"], LEASE)
+
+
+def test_wrong_credentials_are_a_server_that_is_away(fresh_redis: RedisServer) -> None:
+    redis.Redis(host=fresh_redis.host, port=fresh_redis.port).config_set("requirepass", "right")
+    pool = redis.ConnectionPool(host=fresh_redis.host, port=fresh_redis.port, password="wrong")
+    store = RedisStore(pool)
+    for operation in OPERATIONS.values():
+        with pytest.raises(StoreUnavailable):
+            operation(store)
+
+
+def test_an_address_where_nothing_is_is_a_server_that_is_away(fresh_redis: RedisServer) -> None:
+    fresh_redis.stop()
+    store = new_store(fresh_redis)
+    for operation in OPERATIONS.values():
+        with pytest.raises(StoreUnavailable):
+            operation(store)
+
+
+# -- the breaker -----------------------------------------------------------------------------
+
+
+class Hand:
+    """A hand-moved clock in place of the module ``time``."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
+    made = Hand()
+    monkeypatch.setattr("django_layercache.stores.breaker.time", made)
+    return made
+
+
+def is_open(breaker: Breaker) -> bool:
+    try:
+        breaker.check()
+    except StoreUnavailable:
+        return True
+    return False
+
+
+def test_a_breaker_is_closed_at_first(hand: Hand) -> None:
+    assert not is_open(Breaker())
+
+
+def test_a_breaker_opens_with_a_failure_and_lets_one_probe_through_after_a_while(
+    hand: Hand,
+) -> None:
+    breaker = Breaker(shortest=1.0)
+    breaker.failed()
+    assert is_open(breaker)
+    hand.now += 1.0
+    assert [is_open(breaker) for _ in range(3)] == [False, True, True]
+
+
+def test_a_breaker_waits_longer_after_each_failed_probe_up_to_a_bound(hand: Hand) -> None:
+    breaker = Breaker(shortest=1.0, longest=4.0)
+    waits = []
+    for _ in range(5):
+        breaker.failed()
+        started = hand.now
+        while is_open(breaker):
+            hand.now += 0.5
+        waits.append(hand.now - started)
+    assert waits == [1.0, 2.0, 4.0, 4.0, 4.0]
+
+
+def test_a_breaker_closes_with_a_success_and_begins_anew(hand: Hand) -> None:
+    breaker = Breaker(shortest=1.0)
+    breaker.failed()
+    breaker.failed()
+    breaker.succeeded()
+    assert not is_open(breaker)
+    breaker.failed()
+    hand.now += 1.0
+    assert not is_open(breaker)
+
+
+def test_a_probe_that_never_answers_does_not_keep_a_breaker_open_for_ever(hand: Hand) -> None:
+    breaker = Breaker(shortest=1.0)
+    breaker.failed()
+    hand.now += 1.0
+    assert not is_open(breaker)
+    hand.now += 10.0
+    assert not is_open(breaker)
