@@ -3,15 +3,43 @@
 from asgiref.sync import async_to_sync
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import (
-    Avg, Case, CharField, Count, Exists, F, FilteredRelation, Max, Min, OuterRef, Prefetch, Q, Subquery, Sum,
-    Value, When, Window,
+    Avg,
+    Case,
+    CharField,
+    Count,
+    Exists,
+    F,
+    FilteredRelation,
+    Max,
+    Min,
+    OuterRef,
+    Prefetch,
+    Q,
+    Subquery,
+    Sum,
+    Value,
+    When,
+    Window,
 )  # fmt: skip
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Length, Rank, TruncMonth, Upper
 
 from tests.testapp.models import (
-    Author, Book, Category, Club, Comment, Country, Folder, LoudAuthor, Membership, Note, Post,
-    Profile, Tag, Ticket, Work,
+    Author,
+    Book,
+    Category,
+    Club,
+    Comment,
+    Country,
+    Folder,
+    LoudAuthor,
+    Membership,
+    Note,
+    Post,
+    Profile,
+    Tag,
+    Ticket,
+    Work,
 )  # fmt: skip
 
 READS = {}
@@ -30,6 +58,11 @@ def uncacheable(function):
 
 def posts(w):
     return w.all(Post).order_by("pk")
+
+
+def by_key(found):
+    """What comes in no order, in one."""
+    return sorted(found, key=lambda instance: instance.pk)
 
 
 def comments_of_post():
@@ -197,7 +230,7 @@ def many_to_many_with_a_model_between(w):
 @read
 def prefetched(w):
     found = posts(w).prefetch_related("tags", "comments", "author__profile")
-    return [[post, list(post.tags.all()), list(post.comments.all())] for post in found]
+    return [[post, by_key(post.tags.all()), by_key(post.comments.all())] for post in found]
 
 
 @read
@@ -268,7 +301,7 @@ def generic_relation(w):
     return [
         list(w.all(Work).filter(notes__text="a note")),
         list(w.all(Note).filter(content_type=kind, object_id=w.work.pk)),
-        [list(work.notes.all()) for work in w.all(Work).order_by("pk").prefetch_related("notes")],
+        [by_key(work.notes.all()) for work in w.all(Work).order_by("pk").prefetch_related("notes")],
     ]
 
 
@@ -276,8 +309,8 @@ def generic_relation(w):
 def self_relation(w):
     return [
         list(w.all(Folder).order_by("pk").values("name", "parent__name")),
-        list(w.root.children.all()),
-        list(w.root.friends.all()),
+        by_key(w.root.children.all()),
+        by_key(w.root.friends.all()),
         w.all(Folder).select_related("parent").filter(pk=w.leaf.pk).first(),
     ]
 

@@ -4,12 +4,24 @@ import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 
 from django_layercache import cached_queries, no_cache, trace
 from tests.testapp.models import (
-    Author, Book, Category, Club, Comment, Country, Folder, Membership, Note, Post, Profile, Tag,
-    Ticket, Work,
+    Author,
+    Book,
+    Category,
+    Club,
+    Comment,
+    Country,
+    Folder,
+    Membership,
+    Note,
+    Post,
+    Profile,
+    Tag,
+    Ticket,
+    Work,
 )  # fmt: skip
 
 START = datetime(2024, 1, 31, 12, tzinfo=UTC)
@@ -20,6 +32,10 @@ class World:
 
     def __init__(self, alias):
         self.alias = alias
+        with transaction.atomic(alias):
+            self._fill()
+
+    def _fill(self):
         self.ada = self.new(Author, name="Ada")
         self.bob = self.new(Author, name="Bob")
         self.news = self.new(Category, name="news")
@@ -41,7 +57,7 @@ class World:
         self.club = self.new(Club, name="chess")
         self.new(Membership, club=self.club, author=self.ada, since=1999)
         self.note = Note(subject=self.work, text="a note")
-        self.note.save(using=alias)
+        self.note.save(using=self.alias)
         self.ticket = self.new(Ticket, text="a ticket")
         self.country = self.new(Country, code="FR", name="France")
 

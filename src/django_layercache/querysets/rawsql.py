@@ -79,6 +79,8 @@ def _effect_of(sql: str, vendor: str) -> Effect:
     if word in _CONTROLS:
         return _control(word, sql)
     if word in _HARMLESS:
+        if _has_several_statements(sql):
+            return _parsed(sql, vendor) or ANYTHING
         return Effect(control="isolation") if _ISOLATION.search(sql) else NOTHING
     if word in {"SELECT", "VALUES", "WITH", "EXPLAIN"}:
         return Effect(control="isolation") if _ISOLATION.search(sql) else _query(sql, vendor)
@@ -90,9 +92,14 @@ def _effect_of(sql: str, vendor: str) -> Effect:
 def _control(word: str, sql: str) -> Effect:
     if word == "ROLLBACK" and re.search(r"\bTO\b", sql, re.IGNORECASE):
         return NOTHING  # to a savepoint: what was changed stays dirty
-    if ";" in sql.rstrip().rstrip(";"):
+    if _has_several_statements(sql):
         return ANYTHING
     return Effect(control=_CONTROLS[word])
+
+
+def _has_several_statements(sql: str) -> bool:
+    """Perhaps: the semicolon may stand in a string."""
+    return ";" in sql.rstrip("; \t\r\n")
 
 
 def _query(sql: str, vendor: str) -> Effect:
@@ -100,11 +107,12 @@ def _query(sql: str, vendor: str) -> Effect:
     scanned = scan(sql)
     if not scanned.may_write and scanned.handwritten is None:
         return Effect(reads=frozenset(scanned.tables))
-    parsed = _parsed(sql, vendor)
-    if parsed is None:
-        return ANYTHING if scanned.may_write else Effect(reads=None)
     if _calls_unknown(scanned.functions):
         return ANYTHING
+    parsed = _parsed(sql, vendor)
+    if parsed is None:
+        may_write = scanned.may_write or _has_several_statements(sql)
+        return ANYTHING if may_write else Effect(reads=None)
     return parsed
 
 

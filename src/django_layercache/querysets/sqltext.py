@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     r"""
       '(?:[^']|'')*'                             # a string
     | %[s%]|%\(\w+\)s|\d[\w.]*                   # a parameter, a number
-    | (?P<name>(?:"(?:[^"]|"")+"|`[^`]+`)(?:\.(?:"(?:[^"]|"")+"|`[^`]+`))*)  # a quoted name
+    | (?P<name>(?:"(?:[^"]|"")+"|`[^`]+`)(?:\.(?:"(?:[^"]|"")+"|`[^`]+`))*)(?P<quoted>\s*\()?  # a quoted name
     | (?P<word>[A-Za-z_][A-Za-z0-9_$.]*)(?P<call>\s*\()?
     | (?P<mark>[(),;]|--|/\*)
     """,
@@ -39,6 +39,7 @@ _KEYWORDS = frozenset(
     " INNER INTERSECT IS JOIN LATERAL LEFT LIKE LIMIT MATERIALIZED MINUS NATURAL NOT OFFSET ON OR ORDER OUTER"
     " OVER PARTITION RECURSIVE RIGHT SELECT SOME THEN UNION USING VALUES WHEN WHERE WITH WITHIN".split()
 )
+_COLUMNS_FOLLOW = frozenset({"INTO", "WITH", "RECURSIVE", "AS"})
 _LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY)\b", re.IGNORECASE)
 _WRITES = frozenset(
     "INSERT UPDATE DELETE MERGE REPLACE TRUNCATE INTO CALL EXECUTE COPY LOAD".split()
@@ -106,10 +107,16 @@ def _scan(sql: str) -> Scan:
 
 
 def _tokens(sql: str) -> Iterator[tuple[str, str]]:
+    previous = None
     for match in _TOKEN.finditer(sql):
         kind = match.lastgroup
         if kind == "name":
             yield "name", match["name"]
+        elif kind == "quoted":
+            # "f"(x) is a call; INSERT INTO "t" (x), WITH "t" (x) and AS "t" (x) name columns.
+            is_table = previous in _COLUMNS_FOLLOW
+            yield ("name" if is_table else "call"), match["name"]
+            yield "mark", "("
         elif kind == "call":
             yield "call", match["word"].upper()
             yield "mark", "("
@@ -117,6 +124,7 @@ def _tokens(sql: str) -> Iterator[tuple[str, str]]:
             yield "word", match["word"].upper()
         elif kind == "mark":
             yield "mark", match["mark"]
+        previous = match["word"].upper() if kind == "word" else None
 
 
 class _Clauses:
