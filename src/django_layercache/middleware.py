@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from django_layercache.pages import PageLayer
+from django_layercache.pages import PageLayer, watch
 
 __all__ = ["LayerCacheMiddleware"]
 
@@ -35,11 +35,19 @@ class LayerCacheMiddleware:
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
+            self.process_view = self._aprocess_view  # type: ignore[assignment] # saves a thread
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self._layer.aanswer(request, lambda: self.get_response(request))
         return self._layer.answer(request, lambda: self.get_response(request))
+
+    def process_view(self, request: HttpRequest, *_: Any) -> None:
+        """Called by Django when all middleware has seen the request, right before the view."""
+        watch(request)
+
+    async def _aprocess_view(self, request: HttpRequest, *_: Any) -> None:
+        watch(request)
 
     def _neighbours(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The middleware before and after this one."""

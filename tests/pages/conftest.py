@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import User
+from django.urls import clear_url_caches
 
 from django_layercache.handlers import engines
 from django_layercache.pages import visits
@@ -23,6 +24,7 @@ def empty_cache(settings):
     engines.reset()
     visits._VARIANTS.clear()
     asked.clear()
+    clear_url_caches()
     yield
     engines.reset()
 

@@ -8,6 +8,8 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import has_vary_header, patch_vary_headers
 from django.utils.functional import LazyObject, empty
 
+from django_layercache.pages.watching import cookies_were_read
+
 __all__ = [
     "is_user_specific",
     "vary_on_what_was_read",
@@ -121,6 +123,7 @@ def vary_on_what_was_read(request: HttpRequest, response: HttpResponseBase) -> N
         (session is not None and session.accessed)
         or hasattr(messages, "_loaded_data")
         or _users_read(request)
+        or cookies_were_read(request)
     ):
         patch_vary_headers(response, ("Cookie",))
 

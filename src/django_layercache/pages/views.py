@@ -11,6 +11,7 @@ from django.views import View
 
 from django_layercache.exceptions import InvalidArgument
 from django_layercache.pages.layer import PageLayer
+from django_layercache.pages.watching import watch
 from django_layercache.timeouts import Timeout
 
 __all__ = ["decorate_view"]
@@ -35,6 +36,7 @@ def _decorate_sync(view: Callable[..., Any], layer: PageLayer) -> Callable[..., 
         _check_request(request)
 
         def respond() -> HttpResponseBase:
+            watch(request)
             response: Any = view(request, *args, **kwargs)
             # Rendered here, and not later by Django's handler: what the template reads from the
             # database is a dependency of the page only while the scope is open. Middleware that
@@ -52,6 +54,7 @@ def _decorate_async(view: Callable[..., Any], layer: PageLayer) -> Callable[...,
         _check_request(request)
 
         async def respond() -> HttpResponseBase:
+            watch(request)
             response: Any = await view(request, *args, **kwargs)
             if _is_unrendered(response):
                 response = await sync_to_async(response.render, thread_sensitive=True)()

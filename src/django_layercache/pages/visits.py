@@ -154,7 +154,8 @@ class Visit:
         names = [
             name.removeprefix("HTTP_").replace("_", "-").title() for name in self._headers or ()
         ]
-        patch_vary_headers(response, names)
+        if names:
+            patch_vary_headers(response, names)
 
     def _locale_objection(self, response: HttpResponseBase) -> str | None:
         if active_locale(self.request) == self._expected:
