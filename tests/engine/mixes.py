@@ -6,6 +6,7 @@ from tests.engine.programs import (
     about,
     ask,
     ask_many,
+    behind_a_key,
     change,
     found_or_not,
     page_before,
@@ -30,6 +31,18 @@ def one_process(*threads: tuple) -> Process:
 
 
 MIXES = {
+    "a writer of a row, a reader that learns from its value which row it is": Mix(
+        (writer("A", "b", "any b"), reader("R", behind_a_key())),
+        ENVIRONMENT,
+        tags=("a", "b", "any b"),
+        warm=(about("b"),),
+    ),
+    "a writer of a row, one of others, a reader that learns which row it is": Mix(
+        (writer("A", "b", "any b"), writer("B", "any b"), reader("R", behind_a_key())),
+        {"evict": 1},
+        tags=("a", "b", "any b"),
+        warm=(about("b"),),
+    ),
     "one writer, two readers": Mix(
         (writer("A", "a"), reader("R", A), reader("S", A)),
         {"evict": 1, "expire": 1, "fail": 1},

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_layercache.engine import Engine, Write, attempts, current_scope
+from django_layercache.engine import Engine, Write, attempts, current_scope, late
 from django_layercache.engine.attempts import MISS, Attempt
 from django_layercache.engine.isolation import pending_tags
 from django_layercache.engine.scopes import Scope
@@ -40,11 +40,13 @@ def on(store_class: type[LocalStore], more: str = "") -> Callable[[], LocalSubje
 
 
 class FetchesTagsLate(Engine):
-    def record(self, tags: Sequence[str], read: Callable[[], Any], settle: Any = None) -> Any:
+    def record(
+        self, tags: Sequence[str], read: Callable[[], Any], settle: Any = None, late: Any = None
+    ) -> Any:
         scope = current_scope()
         value = read()
         if scope is not None:
-            fetched = self._fetch(scope, tags)
+            fetched, _ = self._fetch(scope, tags)
             scope.observe(fetched.states, fetched.objection)
             if pending := pending_tags(fetched.states):
                 scope.forbid(f"pending: {pending}")
@@ -116,16 +118,22 @@ mutant(
 
 
 class StoresUnderLateTokens(Engine):
-    def _finish(self, attempt: Attempt, value: Any) -> Any:
-        states = self.store.read(None, tuple(attempt.scope.states)).states
-        attempt.scope.states = dict(states)
-        return super()._finish(attempt, value)
+    def _finish(self, attempt: Attempt, value: Any, states: Any) -> Any:
+        return super()._finish(attempt, value, self.store.read(None, tuple(states)).states)
 
 
 mutant(
     "read 5: a value is stored under the tokens that were fetched before it was built",
     "one writer, two readers",
     mutations=Mutations(engine=StoresUnderLateTokens),
+)
+
+mutant(
+    "late tags: only those that have not changed since S0 count",
+    "a writer of a row, a reader that learns from its value which row it is",
+    mutations=Mutations(
+        patches=((late, "_held_since", lambda sequence, state: state is not None),)
+    ),
 )
 
 # -- scopes --------------------------------------------------------------------------------

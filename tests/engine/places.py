@@ -6,7 +6,7 @@ it has got (random numbers and clocks are out of its way), so a process *is* the
 from there wherever the search needs it. That makes states copyable, and lets the search remember them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -150,6 +150,7 @@ class Question:
     truth: Truth
     tags: tuple[str, ...] = ()
     settle: Callable[[Any], Iterable[str]] | None = None
+    late: Callable[[Any], Mapping[str, Sequence[str]]] | None = None
 
 
 class Place:
@@ -200,7 +201,15 @@ class Place:
 
     def _recipe(self, question: "Question") -> tuple[Recipe, Witness]:
         witness = Witness(lambda value: self._put_up("hit", value, question.truth))
-        recipe = Recipe("explored", question.key, witness, None, question.tags, question.settle)
+        recipe = Recipe(
+            "explored",
+            question.key,
+            witness,
+            None,
+            question.tags,
+            question.settle,
+            late=question.late,
+        )
         return recipe, witness
 
     def _put_up(self, kind: str, value: Any, truth: Truth) -> None:

@@ -50,6 +50,17 @@ def found_or_not() -> Question:
     )
 
 
+def behind_a_key() -> Question:
+    """A row "a" that refers to "b": which row of its table that is, is known once "a" has been read."""
+    return Question(
+        key="joined",
+        build=lambda place: place.select("a", "b"),
+        truth=lambda database: (database["a"], database["b"]),
+        tags=("a", "any b"),
+        late=lambda value: {"any b": ["b"]},
+    )
+
+
 class Broken(Exception):
     """A fragment could not be built."""
 
@@ -168,6 +179,7 @@ __all__ = [
     "ask",
     "ask_many",
     "begin_snapshot",
+    "behind_a_key",
     "change",
     "found_or_not",
     "in_snapshot",

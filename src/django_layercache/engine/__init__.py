@@ -6,7 +6,13 @@ from django_layercache.engine.graces import OpenTransactions
 from django_layercache.engine.isolation import Isolation, is_not_after
 from django_layercache.engine.outages import Outbox
 from django_layercache.engine.recipes import Codec, Recipe
-from django_layercache.engine.scopes import current_scope, nothing_cached, open_scope, without_cache
+from django_layercache.engine.scopes import (
+    current_scope,
+    nothing_cached,
+    open_scope,
+    recording_scope,
+    without_cache,
+)
 from django_layercache.engine.writes import Write
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "is_not_after",
     "nothing_cached",
     "open_scope",
+    "recording_scope",
     "trace",
     "without_cache",
 ]

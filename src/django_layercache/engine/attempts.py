@@ -19,7 +19,7 @@ from django_layercache.engine.isolation import Isolation, objection, pending_tag
 from django_layercache.engine.recipes import Recipe
 from django_layercache.engine.scopes import Scope, current_scope
 from django_layercache.exceptions import Undecodable, Unstorable
-from django_layercache.stores.base import Entry, Reading, TokenState
+from django_layercache.stores.base import Entry, Reading, Token, TokenState
 from django_layercache.tags import readable
 
 __all__ = ["MISS", "Attempt"]
@@ -37,7 +37,16 @@ MISS: Final = _Miss()
 class Attempt:
     """See the module. ``scope`` records what is read while building."""
 
-    __slots__ = ("_parent", "_started", "isolation", "outcome", "reason", "recipe", "scope")
+    __slots__ = (
+        "_parent",
+        "_started",
+        "isolation",
+        "outcome",
+        "reason",
+        "recipe",
+        "scope",
+        "sequence",
+    )
 
     def __init__(self, recipe: Recipe, isolation: Isolation | None) -> None:
         self.recipe = recipe
@@ -45,6 +54,8 @@ class Attempt:
         self.outcome: Outcome = "miss"
         self.reason = ""
         self.scope = Scope()
+        #: S0, of the reading that the value is built on.
+        self.sequence: Token | None = None
         self._parent = current_scope()
         self._started = perf_counter()
 
@@ -54,6 +65,7 @@ class Attempt:
         """The value if *reading* is a hit, else ``MISS``, ready to build."""
         value = MISS if reading.entry is None else self._use(reading.entry, reading.states)
         if value is MISS:
+            self.sequence = reading.sequence
             self._begin(reading.states)
         return value
 
@@ -103,10 +115,13 @@ class Attempt:
 
     # -- building -------------------------------------------------------------------------
 
-    def finish(self, value: Any, max_bytes: int) -> Entry | None:
-        """Bubble up what *value* depends on, and say what to store (rule 5), if anything."""
-        tags = self._settled(value)
-        states = {tag: self.scope.states[tag] for tag in tags}
+    def settle(self, value: Any) -> dict[str, TokenState]:
+        """What *value* depends on, each tag with the state that was fetched before it was read."""
+        settle, states = self.recipe.settle, self.scope.states
+        return {tag: states[tag] for tag in settle(value)} if settle and states else dict(states)
+
+    def finish(self, value: Any, states: Mapping[str, TokenState], max_bytes: int) -> Entry | None:
+        """Bubble up that *value* depends on *states*, and say what to store (rule 5), if anything."""
         why = self.scope.objection or objection(self.isolation, states)
         if self._parent is not None:
             self._parent.observe(states, why)
@@ -122,10 +137,6 @@ class Attempt:
             self._parent.observe(self.scope.states, self.scope.objection)
         self.reason = self.reason or "the builder raised"
         self._report(self.scope.states)
-
-    def _settled(self, value: Any) -> list[str]:
-        settle = self.recipe.settle
-        return list(self.scope.states if settle is None or not self.scope.states else settle(value))
 
     def _encode(self, value: Any, states: Mapping[str, TokenState], max_bytes: int) -> Entry | None:
         if self.recipe.timeout == 0:

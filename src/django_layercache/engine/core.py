@@ -6,19 +6,20 @@ The decisions are in :mod:`django_layercache.engine.attempts`; here is the I/O a
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django_layercache.engine.attempts import MISS, Attempt
 from django_layercache.engine.flights import Flights
 from django_layercache.engine.graces import Graces, OpenTransactions
 from django_layercache.engine.isolation import Isolation, objection
+from django_layercache.engine.late import Late, all_late, narrowed
 from django_layercache.engine.outages import Outages, Outbox
 from django_layercache.engine.recipes import Recipe
-from django_layercache.engine.scopes import Scope, current_scope, nothing_cached, open_scope
+from django_layercache.engine.scopes import Scope, nothing_cached, open_scope, recording_scope
 from django_layercache.engine.writes import Write
 from django_layercache.exceptions import StoreUnavailable
-from django_layercache.stores.base import Entry, Reading, Store
+from django_layercache.stores.base import Entry, Reading, Store, Token, TokenState
 
 __all__ = ["Engine"]
 
@@ -127,7 +128,7 @@ class Engine:
         except BaseException:
             attempt.fail()
             raise
-        entry = self._finish(attempt, value)
+        entry = self._finish(attempt, value, self._narrowed(attempt, value))
         if entry is not None:
             self._write(entry, *attempt.recipe.placed(value))
         return value
@@ -166,7 +167,7 @@ class Engine:
         except BaseException:
             attempt.fail()
             raise
-        entry = self._finish(attempt, value)
+        entry = self._finish(attempt, value, attempt.settle(value))
         if entry is not None:
             await self._off_loop(self._write, entry, *attempt.recipe.placed(value))
         return value
@@ -183,15 +184,23 @@ class Engine:
         tags: Sequence[str],
         read: Callable[[], Any],
         settle: Callable[[Any], Iterable[str]] | None = None,
+        late: Callable[[Any], Late] | None = None,
     ) -> Any:
-        """Call *read*; the current scope depends on *tags*, or on those that *settle* picks of them."""
-        scope = current_scope()
+        """Call *read*; the current scope depends on *tags*, or on those that *settle* picks of them.
+
+        *settle* and *late* are those of a :class:`~django_layercache.engine.Recipe`.
+        """
+        scope = recording_scope()
         if scope is None:
             return read()
-        fetched = self._fetch(scope, tags)
+        fetched, sequence = self._fetch(scope, tags)
         value = read()
         kept = tags if settle is None else list(settle(value))
-        states = {tag: fetched.states[tag] for tag in kept if tag in fetched.states}
+        states: Mapping[str, TokenState] = {
+            tag: fetched.states[tag] for tag in kept if tag in fetched.states
+        }
+        if late is not None and sequence is not None:
+            states = self._with_late(states, late(value), sequence)
         scope.observe(states, fetched.objection or objection(self.isolation(), states))
         return value
 
@@ -203,19 +212,21 @@ class Engine:
         """:meth:`observe` off the event loop."""
         await self._off_loop(self.observe, tags)
 
-    def _fetch(self, scope: Scope, tags: Sequence[str]) -> Scope:
-        fetched = Scope()
+    def _fetch(self, scope: Scope, tags: Sequence[str]) -> tuple[Scope, Token | None]:
+        fetched, sequence = Scope(), None
         missing = [tag for tag in tags if tag not in scope.states]
         fetched.observe({tag: scope.states[tag] for tag in tags if tag in scope.states})
         if self.outages.in_debt:
             fetched.forbid(_IN_DEBT)
         elif missing:
             try:
-                fetched.observe(self._read(None, missing).states)
+                reading = self._read(None, missing)
+                fetched.observe(reading.states)
+                sequence = reading.sequence
             except StoreUnavailable:
                 self.outages.owe()
                 fetched.forbid(_AWAY)
-        return fetched
+        return fetched, sequence
 
     # -- hints ----------------------------------------------------------------------------
 
@@ -302,9 +313,29 @@ class Engine:
         self.outages.owe()
         attempt.forbid(_AWAY)
 
-    def _finish(self, attempt: Attempt, value: Any) -> Entry | None:
+    def _narrowed(self, attempt: Attempt, value: Any) -> Mapping[str, TokenState]:
+        states = attempt.settle(value)
+        if attempt.recipe.late is None or attempt.sequence is None:
+            return states
+        return self._with_late(states, attempt.recipe.late(value), attempt.sequence)
+
+    def _with_late(
+        self, states: Mapping[str, TokenState], late: Late, sequence: Token
+    ) -> Mapping[str, TokenState]:
+        tags = all_late(states, late)
+        if not tags:
+            return states
+        try:
+            return narrowed(states, late, self._read(None, tags).states, sequence)
+        except StoreUnavailable:
+            self.outages.owe()
+            return states
+
+    def _finish(
+        self, attempt: Attempt, value: Any, states: Mapping[str, TokenState]
+    ) -> Entry | None:
         self.counts[attempt.recipe.layer, attempt.outcome] += 1
-        return attempt.finish(value, self._max_entry_bytes)
+        return attempt.finish(value, states, self._max_entry_bytes)
 
     def _write(self, entry: Entry, key: str, timeout: float | None) -> None:
         if timeout is not None:

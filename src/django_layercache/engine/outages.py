@@ -98,14 +98,11 @@ class Outages:
         except StoreUnavailable:
             return False
         except Exception:
-            self._complain()
+            if not self._complained:  # once, not with each try
+                logger.exception("The outbox cannot be drained; the store is not trusted.")
+            self._complained = True
             return False
         return True
-
-    def _complain(self) -> None:
-        if not self._complained:  # once, not with each try
-            logger.exception("The outbox cannot be drained; the store is not trusted until it is.")
-            self._complained = True
 
     def _touch(self, tags: Iterable[str]) -> None:
         # A release of a mark that is not there draws a new token all the same.

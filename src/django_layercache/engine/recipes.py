@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from django_layercache.engine.late import Late
+
 __all__ = ["Codec", "Recipe"]
 
 
@@ -28,7 +30,8 @@ class Recipe:
     a value whose dependencies are known only from the value itself: it picks, from ``tags``,
     those that it does depend on, and then nothing but them counts. ``place`` is for a value
     that says itself where, and for how many seconds, it is kept (a page says so in its
-    headers); it is asked right before the value is stored, and only then.
+    headers); it is asked right before the value is stored, and only then. ``late`` says which
+    late tags may take the place of which of ``tags``: :mod:`django_layercache.engine.late`.
     """
 
     layer: str
@@ -38,6 +41,7 @@ class Recipe:
     tags: tuple[str, ...] = ()
     settle: Callable[[Any], Iterable[str]] | None = None
     place: Callable[[Any], tuple[str, float | None]] | None = None
+    late: Callable[[Any], Late] | None = None
 
     def placed(self, value: Any) -> tuple[str, float | None]:
         """The key and the timeout under which *value* is to be stored."""

@@ -12,7 +12,14 @@ from contextvars import ContextVar
 
 from django_layercache.stores.base import TokenState
 
-__all__ = ["Scope", "current_scope", "nothing_cached", "open_scope", "without_cache"]
+__all__ = [
+    "Scope",
+    "current_scope",
+    "nothing_cached",
+    "open_scope",
+    "recording_scope",
+    "without_cache",
+]
 
 
 class Scope:
@@ -52,6 +59,12 @@ _bypassed: ContextVar[bool] = ContextVar("layercache_bypassed", default=False)
 def current_scope() -> Scope | None:
     """The innermost scope that is open here, if any."""
     return _current.get()
+
+
+def recording_scope() -> Scope | None:
+    """The innermost scope, if what is read matters to it: nothing does to one that is not stored."""
+    scope = _current.get()
+    return None if scope is None or scope.objection is not None else scope
 
 
 @contextmanager

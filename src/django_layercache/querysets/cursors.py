@@ -7,7 +7,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_layercache import tags
-from django_layercache.engine import current_scope
+from django_layercache.engine import recording_scope
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import policies, transactions
 from django_layercache.querysets.connections import ConnectionState, state_of
@@ -100,7 +100,7 @@ def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any])
 
 def _record(state: ConnectionState, effect: Effect) -> None:
     """What is being built depends on the tables that a raw query reads."""
-    scope = current_scope()
+    scope = recording_scope()
     if scope is None or effect.reads == frozenset():
         return
     why = "raw SQL may read anything" if effect.reads is None else _unknown(effect.reads)

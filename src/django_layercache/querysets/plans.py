@@ -16,6 +16,7 @@ from django_layercache import tags
 from django_layercache.querysets import policies
 from django_layercache.querysets.bindings import Binding, bindings_of, bound_rows
 from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.joined import may_join_rows, rows_joined
 from django_layercache.querysets.rawsql import effect_of
 from django_layercache.querysets.sqltext import LONGEST, Scan, scan
 
@@ -42,6 +43,19 @@ class Plan:
     uncacheable: str | None = None
     rows: tuple[str, ...] = ()
     is_of_one_table: bool = False
+    database: str = ""
+    read_once: frozenset[str] = frozenset()
+
+    @property
+    def may_have_late_tags(self) -> bool:
+        """Whether it is worth asking :meth:`late`."""
+        return bool(self.rows) and may_join_rows(self.compiler)
+
+    def late(self, result: Sequence[Any]) -> dict[str, list[str]]:
+        """The rows behind foreign keys that may take the place of "any row" of their tables."""
+        if not self._found_all(result):
+            return {}
+        return rows_joined(self.compiler, result, self.database, self.read_once)
 
     def settle(self, result: Sequence[Any]) -> Iterable[str]:
         """The tags that *result* depends on.
@@ -85,6 +99,8 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
         uncacheable=shape.volatile or unkeyable or excluded,
         rows=rows or (),
         is_of_one_table=shape.is_of_one_table,
+        database=database,
+        read_once=shape.read_once,
     )
 
 

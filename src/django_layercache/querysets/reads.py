@@ -8,7 +8,7 @@ from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI, SINGLE
 
-from django_layercache.engine import Recipe, current_scope
+from django_layercache.engine import Recipe, recording_scope
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import policies
 from django_layercache.querysets.plans import Plan, plan_of
@@ -25,7 +25,7 @@ def read(
 ) -> Any:
     """What ``execute_sql`` of *compiler* returns; *run* is Django's own."""
     policy = policies.policy_of(compiler.query)
-    if (policy is None and current_scope() is None) or is_ours():
+    if (policy is None and recording_scope() is None) or is_ours():
         return _run(run)
     statement = _compiled(compiler)
     if statement is None:
@@ -41,7 +41,13 @@ def read(
 
 def _cached(plan: Plan, policy: policies.Policy, run: Callable[[], Any], result_type: str) -> Any:
     recipe = Recipe(
-        LAYER, f"{plan.key}:{result_type}", RowsCodec, policy.timeout, plan.tags, plan.settle
+        LAYER,
+        f"{plan.key}:{result_type}",
+        RowsCodec,
+        policy.timeout,
+        plan.tags,
+        plan.settle,
+        late=plan.late if plan.may_have_late_tags else None,
     )
     rows = get_engine().get_or_build(recipe, lambda: _as_rows(run(), result_type))
     if result_type == SINGLE:
@@ -53,13 +59,17 @@ def _recorded(plan: Plan, run: Callable[[], Any], result_type: str | None, chunk
     """Not cached itself; what encloses it depends on it all the same."""
     if chunked or result_type not in {MULTI, SINGLE}:
         return get_engine().record(plan.tags, run)
+    late = plan.late if plan.may_have_late_tags else None
     return get_engine().record(
-        plan.tags, run, lambda result: plan.settle(_as_rows(result, result_type))
+        plan.tags,
+        run,
+        lambda result: plan.settle(_as_rows(result, result_type)),
+        late and (lambda result: late(_as_rows(result, result_type))),
     )
 
 
 def _unknown(plan: Plan, run: Callable[[], Any]) -> Any:
-    scope = current_scope()
+    scope = recording_scope()
     if scope is not None:
         scope.forbid(f"a query's dependencies are not known: {plan.unknown}")
     return run()
