@@ -1,6 +1,6 @@
 """Caching for Django in layers, kept fresh by one invalidation engine."""
 
-from django_layercache.decorators import cached
+from django_layercache.decorators import cache_view, cached
 from django_layercache.engine import Event, trace
 from django_layercache.querysets.by_hand import (
     adepends_on,
@@ -15,6 +15,7 @@ __all__ = [
     "Event",
     "adepends_on",
     "ainvalidate",
+    "cache_view",
     "cached",
     "cached_queries",
     "depends_on",
