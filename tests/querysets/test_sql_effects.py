@@ -49,3 +49,8 @@ def test_what_compilers_write_is_not_taken_for_handwriting():
     )
     assert scan(sql).handwritten is None
     assert set(scan(sql).tables) == {"a", "b", "c"}
+
+
+def test_the_second_phase_of_a_commit_may_have_changed_anything():
+    assert effect_of("COMMIT PREPARED 'x'", "postgresql").writes is None
+    assert effect_of("PREPARE TRANSACTION 'x'", "postgresql").control == "rollback"

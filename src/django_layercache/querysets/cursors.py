@@ -84,16 +84,18 @@ def _composed(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
 def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any]) -> Any:
     """BEGIN, COMMIT and ROLLBACK by hand."""
     connection = state.connection
-    if effect.control == "commit":
-        with transactions.committing(connection):
-            return execute()
-    if effect.control == "rollback":
-        with transactions.rolling_back(connection):
-            return execute()
+    if effect.control in {"commit", "rollback"}:
+        ending = (
+            transactions.committing if effect.control == "commit" else transactions.rolling_back
+        )
+        with ending(connection):
+            result = execute()
+        state.raw_transaction = effect.chains
+        return result
     result = execute()
     if effect.control == "begin":
         state.raw_transaction = True
-    else:
+    if effect.control == "isolation" or effect.names_isolation:
         state.isolation_varies, state.reads_snapshot = True, None
     return result
 

@@ -31,6 +31,7 @@ _NONE: Tables = frozenset()
 _DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "oracle": "oracle"}
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
 _PARAMETER = re.compile(r"%s|%\(\w+\)s")
+_PREPARES_TRANSACTION = re.compile(r".*?\bPREPARE\s+TRANSACTION\b", re.IGNORECASE | re.DOTALL)
 _ISOLATION = re.compile(r"\bISOLATION\b|transaction_isolation", re.IGNORECASE)
 
 #: Statements that neither read nor change rows.
@@ -42,6 +43,7 @@ _HARMLESS = frozenset(
 _CONTROLS: dict[str, Control] = {
     "BEGIN": "begin", "START": "begin", "COMMIT": "commit", "END": "commit", "ROLLBACK": "rollback",
     "ABORT": "rollback",
+    "PREPARE": "rollback",  # of a transaction: for this connection; others commit it, if at all
 }  # fmt: skip
 
 
@@ -50,12 +52,16 @@ class Effect:
     """The tables that a statement reads and changes, and what it does to the transaction.
 
     ``deletes`` are those of ``writes`` whose rows may go, so that the database may cascade.
+    ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins
+    may read from a snapshot although others of the connection do not.
     """
 
     reads: Tables | None = _NONE
     writes: Tables | None = _NONE
     deletes: Tables = _NONE
     control: Control = ""
+    chains: bool = False
+    names_isolation: bool = False
 
 
 #: Texts that are longer are not parsed, which could take seconds, nor remembered.
@@ -76,7 +82,7 @@ def effect_of(sql: str, vendor: str) -> Effect:
 def _effect_of(sql: str, vendor: str) -> Effect:
     match = _FIRST_WORD.match(sql)
     word = match[1].upper() if match else ""
-    if word in _CONTROLS:
+    if word in _CONTROLS and (word != "PREPARE" or _PREPARES_TRANSACTION.match(sql)):
         return _control(word, sql)
     if word in _HARMLESS:
         if _has_several_statements(sql):
@@ -94,7 +100,13 @@ def _control(word: str, sql: str) -> Effect:
         return NOTHING  # to a savepoint: what was changed stays dirty
     if _has_several_statements(sql):
         return ANYTHING
-    return Effect(control=_CONTROLS[word])
+    if re.search(r"\bPREPARED\b", sql, re.IGNORECASE):
+        return ANYTHING  # the second phase, of a transaction of which this connection knows nothing
+    return Effect(
+        control=_CONTROLS[word],
+        chains=re.search(r"\bAND\s+CHAIN\b", sql, re.IGNORECASE) is not None,
+        names_isolation=_ISOLATION.search(sql) is not None,
+    )
 
 
 def _has_several_statements(sql: str) -> bool:

@@ -27,6 +27,8 @@ def read(
     policy = policies.policy_of(compiler.query)
     if (policy is None and recording_scope() is None) or is_ours():
         return _run(run)
+    if compiler.connection.needs_rollback:
+        return _run(run)  # which raises, cache or no cache: the transaction is broken
     statement = _compiled(compiler)
     if statement is None:
         return _run(run)
