@@ -61,9 +61,10 @@ class Bench:
         """Do one edit, look at everything, undo the edit, look at everything again."""
         self.warm_up()
         with edit.done():
-            sights = {label(probe): look(probe) for probe in self.probes}
+            # From the inside out: a page that is rebuilt rebuilds the fragments in it, and they would look untouched.
+            sights = {label(probe): look(probe) for probe in reversed(self.probes)}
             truth = {label(probe): look_past_caches(probe) for probe in self.probes}
-        verdicts = {name: self._judge(name, sight, truth[name]) for name, sight in sights.items()}
+        verdicts = {name: self._judge(name, sights[name], truth[name]) for name in truth}
         return Result(edit, verdicts, tuple(self._failures(edit, verdicts, truth)))
 
     def warm_up(self) -> None:

@@ -121,7 +121,7 @@ def page_tasks(subjects: Subjects, client: Client) -> list[Task]:
         "search": "/search/?q=san",
         "countries": "/countries/",
         "a country": country.get_absolute_url(),
-        "numbers, async": "/numbers/",
+        "numbers": "/numbers/",
         "a collection": subjects.collection.get_absolute_url(),
     }
     return [Task("page", name, lambda url=url: _fetch(client, url)) for name, url in urls.items()]

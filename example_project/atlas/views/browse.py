@@ -143,13 +143,14 @@ class CountryDetail(DetailView):
         scheduled = country.airports.exclude(iata="")
         return super().get_context_data(
             cities=country.cities.all()[:10].cached(),
-            neighbours=country.neighbours.all(),
-            scheduled=scheduled[:60],
-            scheduled_count=scheduled.count(),
-            airport_count=country.airports.count(),
+            neighbours=country.neighbours.all().cached(),
+            scheduled=scheduled[:60].cached(),
+            scheduled_count=scheduled.cached().count(),
+            airport_count=country.airports.cached().count(),
             regions=country.airports.exclude(region="")
             .values("region")
             .annotate(n=Count("pk"))
-            .order_by("-n")[:12],
+            .order_by("-n", "region")[:12]
+            .cached(),
             **kwargs,
         )
