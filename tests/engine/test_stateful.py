@@ -276,7 +276,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: isinstance(self.clock, RedisClock))
     def lose_everything(self) -> None:
-        for key in self.clock.keys():
+        for key in self.clock.held():
             self.clock.client.delete(key)
         self.expect_no_commit()  # the grace is 0 here: it is shorter than any COMMIT
 

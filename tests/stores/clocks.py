@@ -50,7 +50,7 @@ class RedisClock:
     def let_entries_age(self, seconds: float) -> None:
         time.sleep(seconds + 0.02)
 
-    def keys(self) -> list[str]:
+    def held(self) -> list[str]:
         """The keys of the namespace, without the clock."""
         names = (name.decode() for name in self.client.keys(f"{self.prefix}*"))
         return sorted(name for name in names if not name.endswith("}:clock"))
