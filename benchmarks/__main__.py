@@ -16,10 +16,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> int:
     arguments = _arguments()
-    if arguments.show:
-        results = json.loads(Path(arguments.show).read_text())
-    else:
-        results = _measure(arguments)
+    file = arguments.show
+    results = json.loads(Path(file).read_text()) if file else _measure(arguments)
     tables.show(results)
     if arguments.publish:
         published.publish(results)
@@ -53,7 +51,9 @@ def _arguments() -> argparse.Namespace:
     effort.add_argument("--quick", action="store_true", help="less than a minute, and rough")
     effort.add_argument("--deep", action="store_true", help="as long as it takes")
     names = ", ".join(scenario.name for scenario in TIMED)
-    parser.add_argument("--only", nargs="+", metavar="SCENARIO", help=f"scenarios or groups: {names}")
+    parser.add_argument(
+        "--only", nargs="+", metavar="SCENARIO", help=f"scenarios or groups: {names}"
+    )
     parser.add_argument("--show", metavar="FILE", help="print the results of an earlier run")
     parser.add_argument(
         "--publish", action="store_true", help="make them those of the documentation"

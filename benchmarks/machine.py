@@ -48,6 +48,8 @@ def _processor() -> str:
 
 
 def _version_of(program: str) -> str:
-    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    text = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=False
+    ).stdout
     found = re.search(r"(?:v=|\) )(\d+(?:\.\d+)+)", text)
     return found.group(1) if found else "unknown"

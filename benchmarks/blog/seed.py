@@ -10,7 +10,9 @@ from django.db import transaction
 from benchmarks.blog.models import Author, Category, Comment, Post
 
 AUTHORS, CATEGORIES, POSTS, COMMENTS = 50, 10, 4000, 8000
-_WORDS = "the of a to cache row page stale fresh token mark commit read write store layer tag".split()
+_WORDS = (
+    "the of a to cache row page stale fresh token mark commit read write store layer tag".split()
+)
 _BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 
 

@@ -70,4 +70,10 @@ def digits(number: float) -> str:
     """About two significant digits, and never an exponent."""
     if number >= 99.5:
         return f"{number:,.0f}".replace(",", " ")
-    return f"{number:.0f}" if number >= 9.95 else f"{number:.1f}" if number >= 0.95 else f"{number:.2f}"
+    return (
+        f"{number:.0f}"
+        if number >= 9.95
+        else f"{number:.1f}"
+        if number >= 0.95
+        else f"{number:.2f}"
+    )

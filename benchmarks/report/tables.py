@@ -109,7 +109,9 @@ def _as_rich(table: Table) -> Any:
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    made = RichTable(title=table.title, caption=table.note or None, title_justify="left", caption_justify="left")
+    made = RichTable(
+        title=table.title, caption=table.note or None, title_justify="left", caption_justify="left"
+    )
     for number, column in enumerate(table.columns):
         made.add_column(column, justify="right" if number else "left", no_wrap=True)
     for title, rows in table.sections:
@@ -128,9 +130,13 @@ def _timings(results: dict[str, Any]) -> Iterator[Table]:
     timings = Timings(results)
     for database in timings.databases:
         for store, place in _STORES.items():
-            names = [name for name, kind in CONTENDERS.items() if {"none", store} & set(kind.stores)]
+            names = [
+                name for name, kind in CONTENDERS.items() if {"none", store} & set(kind.stores)
+            ]
             columns = ["", *(CONTENDERS[name].title for name in names)]
-            table = Table(f"{_DATABASES[database]}, entries kept {_in(place)}", columns, note=RATIOS)
+            table = Table(
+                f"{_DATABASES[database]}, entries kept {_in(place)}", columns, note=RATIOS
+            )
             for group, title in GROUPS.items():
                 rows = [
                     [scenario.title, *map(_cell, cells)]
@@ -215,7 +221,13 @@ def _freshness(results: dict[str, Any]) -> Table:
     lines = results["freshness"]
     names = list(dict.fromkeys(line["contender"] for line in lines))
     rows = [
-        [way, *(_verdict([line["fresh"][way] for line in lines if line["contender"] == name]) for name in names)]
+        [
+            way,
+            *(
+                _verdict([line["fresh"][way] for line in lines if line["contender"] == name])
+                for name in names
+            ),
+        ]
         for way in lines[0]["fresh"]
     ]
     return Table(

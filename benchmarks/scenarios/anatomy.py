@@ -53,10 +53,8 @@ def _dissect(once: Callable[[], Any], store: str, times: int) -> dict[str, float
         once()
         whole.append(perf_counter_ns() - begin)
     stopwatch = _Stopwatch()
-    calls = []
     with _joints(stopwatch, store):
-        for _ in range(times):
-            calls.append(stopwatch.time(once))
+        calls = [stopwatch.time(once) for _ in range(times)]
     seconds = {"": median(whole) / 1e9}
     for label in [REST, *(label for label, *_ in JOINTS)]:
         if any(label in call for call in calls):

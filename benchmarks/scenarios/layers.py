@@ -26,7 +26,9 @@ def statistics(author: int) -> dict[str, Any]:
 
 def function(contender: Contender) -> Call | None:
     if contender.name == "floor":
-        return _hit(lambda author: contender.value(f"{author}", lambda: statistics(author)), AUTHORS)
+        return _hit(
+            lambda author: contender.value(f"{author}", lambda: statistics(author)), AUTHORS
+        )
     kept = contender.function(statistics)
     return _hit(kept, AUTHORS) if kept else _below(contender, statistics, AUTHORS)
 
@@ -95,7 +97,5 @@ def _below(contender: Contender, ask: Any, numbers: int) -> Call | None:
     """No layer of that kind: built each time, from cached querysets if there are any."""
     if not contender.caches or contender.caches_querysets:
         turns = cycle(range(1, numbers + 1))
-        return Call(
-            lambda: ask(next(turns)), warm_up=numbers, is_hit=contender.caches_querysets
-        )
+        return Call(lambda: ask(next(turns)), warm_up=numbers, is_hit=contender.caches_querysets)
     return None

@@ -29,8 +29,8 @@ KINDS: dict[str, Callable[[Contender, int], Any]] = {"1 row": _one, "20 rows": _
 def bytes_per_entry(contender: Contender, kind: str) -> float:
     """The growth, divided by the number of entries."""
     ask = KINDS[kind]
-    for number in range(2001, 2051):  # what is made once (connections, compiled things) does not count
-        ask(contender, number)
+    for number in range(2001, 2051):
+        ask(contender, number)  # what is made once (connections, compiled things) does not count
     measure = _redis if settings.ASSIGNMENT["store"] == "redis" else _process
     return measure(lambda: [ask(contender, number) for number in range(1, ENTRIES + 1)]) / ENTRIES
 
