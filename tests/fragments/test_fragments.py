@@ -220,3 +220,27 @@ def test_a_fragment_beside_a_csrf_token_is_stored():
         for _ in range(2):
             template.render({}, RequestFactory().get("/"))
     assert [event.outcome for event in events] == ["miss", "hit"]
+
+
+BASE = "{% load layercache %}{% layercache 600 'x' %}[{% block b %}base{% endblock %}]{% endlayercache %}"
+
+
+def test_a_block_inside_shows_what_replaces_it():
+    def page(text):
+        return '{% extends "base" %}{% block b %}' + text + "{% endblock %}"
+
+    engine = locmem(base=BASE, one=page("one"), two=page("two"), three=page("{{ block.super }}3"))
+    shown = [
+        engine.get_template(name).render(Context({})) for name in ("base", "one", "two", "three")
+    ]
+    assert shown == ["[base]", "[one]", "[two]", "[base3]"]
+    with trace() as events:
+        engine.get_template("one").render(Context({}))
+    assert events[0].outcome == "hit"
+
+
+def test_a_template_that_is_named_by_a_variable_counts():
+    page = "{% load layercache %}{% layercache 600 'x' %}{% include name %}{% endlayercache %}"
+    engine = locmem(page=page, a="A", b="B")
+    shown = [engine.get_template("page").render(Context({"name": name})) for name in "aba"]
+    assert shown == ["A", "B", "A"]

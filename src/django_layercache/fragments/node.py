@@ -10,7 +10,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from django_layercache.engine import Recipe
 from django_layercache.exceptions import InvalidArgument, UnkeyableArgument
-from django_layercache.fragments.sources import Source
+from django_layercache.fragments.rows import rows_behind, user_names
+from django_layercache.fragments.sources import Facts, Source
 from django_layercache.fragments.visitors import watching
 from django_layercache.handlers import get_engine
 from django_layercache.serializers.keyable import active_locale, canonical, shorten
@@ -54,10 +55,19 @@ class FragmentNode(Node):
 
     def render(self, context: Context) -> SafeString:
         """The markup, from the store or rendered now."""
-        recipe = Recipe(LAYER, self._key(context), TextCodec(), self._seconds(context))
+        facts = self.source.facts(context)
+        timeout = self._seconds(context)
+        try:
+            rows = rows_behind(context, facts.names, self._varies)
+        except UnkeyableArgument:
+            rows, timeout = "", 0  # rows that no key can tell apart: rendered each time
+        recipe = Recipe(LAYER, self._key(context, facts, rows), TextCodec(), timeout)
+        names = facts.names | self._varies
+        knows_user = bool(user_names(names))
+        knows_session = any(f"{name}.".startswith("request.session.") for name in self._varies)
 
         def build() -> str:
-            with watching(context):
+            with watching(context, knows_user=knows_user, knows_session=knows_session):
                 return str(self.nodelist.render(context))
 
         markup: str = get_engine().get_or_build(recipe, build)
@@ -65,15 +75,20 @@ class FragmentNode(Node):
 
     # -- the key --------------------------------------------------------------------------
 
-    def _key(self, context: Context) -> str:
+    @property
+    def _varies(self) -> frozenset[str]:
+        """What the fragment varies on, where that is a name and nothing more."""
+        return frozenset(vary.token for vary in self.terms.varies if not vary.filters)
+
+    def _key(self, context: Context, facts: Facts, rows: str) -> str:
         varies = [self._spell(vary, context) for vary in self.terms.varies]
-        template = context.template
         made_from = (
             self.terms.name,
             getattr(self.origin, "template_name", None),
-            self.source.digest(template.engine) if template is not None else "",
+            facts.digest,
             active_locale(),
             context.autoescape,
+            rows,
         )
         parts = (LAYER, str(FORMAT), shorten(self.terms.name), shorten("".join(varies)))
         return ":".join((*parts, shorten(canonical(made_from))))
