@@ -10,15 +10,13 @@ from statistics import median
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.test import Client
-from django.test.utils import override_settings
 
 from atlas import figures, newsroom
 from atlas.models import Airport, City, Collection, Continent, Country, Member, Review
 from atlas.views import exports, search
-from django_layercache import cached_queries, invalidate
+from django_layercache import cached_queries, invalidate, no_cache
 from showcase import probes
 from showcase.subjects import Subjects
 
@@ -35,14 +33,14 @@ class Task:
     do: Callable[[], Any]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Timing:
-    """What one task took, in milliseconds."""
+    """What one task took, in milliseconds: with caching off, when nothing usable was stored, and when it was."""
 
     task: Task
-    off: float = 0.0
-    cold: float = 0.0
-    warm: float = 0.0
+    off: float
+    cold: float
+    warm: float
 
     @property
     def ratio(self) -> float:
@@ -51,13 +49,6 @@ class Timing:
 
 
 Progress = Callable[[], None]
-
-
-@contextmanager
-def caching_off() -> Iterator[None]:
-    """The same site without the layers."""
-    with override_settings(LAYERCACHE={**settings.LAYERCACHE, "ENABLED": False}):
-        yield
 
 
 def everything_changed() -> None:
@@ -78,36 +69,35 @@ def everything_changed() -> None:
 
 
 def measure(tasks: list[Task], runs: int, progress: Progress) -> list[Timing]:
-    """Time all tasks, `runs` times each way."""
-    timings = [Timing(task) for task in tasks]
-    with caching_off():
-        for timing in timings:
-            timing.task.do()  # the first of all compiles templates and opens the database
-            timing.off = median(_time(timing.task.do) for _ in range(runs))
-            progress()
-    _wait_for_the_store()
-    for timing in timings:
-        pairs = [_cold_and_warm(timing.task.do) for _ in range(runs)]
-        timing.cold = median(cold for cold, _ in pairs)
-        timing.warm = median(warm for _, warm in pairs)
-        progress()
-    return timings
+    """Time all tasks, `runs` times each way.
+
+    The three ways take turns: should the machine be busy with something else for a while, it is so for all of them.
+    """
+    probes.warm(
+        probes.function("totals", figures.totals)
+    )  # a store that is new distrusts itself for its grace
+    return [_measure(task, runs, progress) for task in tasks]
+
+
+def _measure(task: Task, runs: int, progress: Progress) -> Timing:
+    task.do()  # the first of all compiles templates
+    rounds = [_round(task.do) for _ in range(runs)]
+    progress()
+    off, cold, warm = (median(times) for times in zip(*rounds, strict=True))
+    return Timing(task, off, cold, warm)
+
+
+def _round(do: Callable[[], Any]) -> tuple[float, float, float]:
+    with no_cache():
+        off = _time(do)
+    everything_changed()
+    return off, _time(do), median(_time(do) for _ in range(WARM_REPEATS))
 
 
 def _time(do: Callable[[], Any]) -> float:
     started = time.perf_counter()
     do()
     return (time.perf_counter() - started) * 1000
-
-
-def _cold_and_warm(do: Callable[[], Any]) -> tuple[float, float]:
-    everything_changed()
-    return _time(do), median(_time(do) for _ in range(WARM_REPEATS))
-
-
-def _wait_for_the_store() -> None:
-    """A store that has just been made distrusts itself for its grace."""
-    probes.warm(probes.function("totals", figures.totals))
 
 
 def page_tasks(subjects: Subjects, client: Client) -> list[Task]:

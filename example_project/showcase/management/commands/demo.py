@@ -41,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port", type=int, default=8000, help="where to serve; the next free one is taken"
         )
-        parser.add_argument("--runs", type=int, default=7, help="how often each thing is measured")
+        parser.add_argument("--runs", type=int, default=5, help="how often each thing is measured")
 
     def handle(self, *args: Any, **options: Any) -> None:
         signal.signal(signal.SIGTERM, _interrupt)  # an edit is undone then, as after ctrl-C
@@ -96,13 +96,13 @@ def _measure(console: Console, subjects: Subjects, runs: int) -> None:
     with timings.logged_in(member) as client, _bar(console) as bar:
         members = timings.page_tasks(subjects, client)
         tasks = [*visitors, *members, *layers]
-        step = bar.add_task("measuring", total=2 * len(tasks))
+        step = bar.add_task("measuring", total=len(tasks))
         measured = timings.measure(tasks, runs, lambda: bar.advance(step))
     pages = len(visitors)
     console.print(tables.pages_table(measured[:pages], measured[pages : 2 * pages]))
     console.print(tables.layers_table(measured[2 * pages :]))
     console.print(
-        "off: LAYERCACHE['ENABLED'] = False · cold: nothing usable in the store\n"
+        "off: with caching off, no_cache() · cold: nothing usable in the store\n"
         "warm: asked again · ×: off divided by warm\n"
         "A member's pages are nobody else's; the layers inside them are everybody's.\n"
         f"Store: {_store()}. {runs} runs, in this process, DEBUG off.\n",
