@@ -1,8 +1,11 @@
 """What a run of Django's own tests, with every model's queries cached, has brought to light."""
 
+import pytest
 from django.db import transaction
+from django.test import SimpleTestCase
+from django.test.testcases import DatabaseOperationForbidden
 
-from tests.querysets.world import cached, elsewhere, uncached
+from tests.querysets.world import cached, elsewhere, uncached, warm
 from tests.testapp.models import Author
 
 
@@ -36,3 +39,28 @@ def test_a_row_inserted_after_a_rollback_is_not_the_one_of_the_same_number_befor
                     raise _Undo
             except _Undo:
                 pass
+
+
+class _Forbidden(SimpleTestCase):
+    """A test case that may not use a database."""
+
+
+@pytest.fixture
+def forbidden_databases(local_world):
+    """What Django does around a SimpleTestCase, once there is something in the store."""
+    warm(_names)
+    _Forbidden.setUpClass()
+    yield
+    _Forbidden.doClassCleanups()
+
+
+def _names():
+    return list(Author.objects.values_list("name", flat=True))
+
+
+@pytest.mark.usefixtures("forbidden_databases")
+def test_a_test_case_without_databases_is_not_answered_from_the_store():
+    with pytest.raises(DatabaseOperationForbidden):
+        cached(_names)
+    with pytest.raises(DatabaseOperationForbidden):
+        elsewhere(cached, _names)

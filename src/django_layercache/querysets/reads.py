@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI, SINGLE
 
@@ -18,6 +19,7 @@ from django_layercache.serializers.rows import RowsCodec
 __all__ = ["read"]
 
 LAYER = "querysets"
+_ENSURE_CONNECTION = BaseDatabaseWrapper.ensure_connection
 
 
 def read(
@@ -29,6 +31,7 @@ def read(
         return _run(run)
     if compiler.connection.needs_rollback:
         return _run(run)  # which raises, cache or no cache: the transaction is broken
+    _raise_if_forbidden(compiler.connection)
     statement = _compiled(compiler)
     if statement is None:
         return _run(run)
@@ -81,6 +84,23 @@ def _as_rows(result: Any, result_type: str | None) -> list[Any]:
     if result_type == SINGLE:
         return [tuple(result)] if result else []
     return list(chain.from_iterable(result))
+
+
+def _raise_if_forbidden(connection: BaseDatabaseWrapper) -> None:
+    """Raise where Django's test cases do not allow the database to be asked.
+
+    They put something that raises in the place of an open connection's ``cursor()``, and of
+    ``ensure_connection()`` for those that are not open. An answer from the store would hide
+    that the tested code asks the database.
+    """
+    cursor = connection.__dict__.get("cursor")
+    if cursor is not None and type(cursor).__name__ == "_DatabaseFailure":
+        cursor()
+    if (
+        connection.connection is None
+        and BaseDatabaseWrapper.ensure_connection is not _ENSURE_CONNECTION
+    ):
+        connection.ensure_connection()
 
 
 def _compiled(compiler: SQLCompiler) -> tuple[str, Any] | None:
