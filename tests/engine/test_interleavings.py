@@ -9,7 +9,7 @@ from tests.engine.explorer import Mix, explore, wander
 from tests.engine.mixes import LARGE_MIXES, MIXES
 from tests.engine.mutants import MUTANTS
 
-WALKS = 300
+WALKS = 200
 
 
 @pytest.fixture
