@@ -7,8 +7,10 @@ from changes (test suites do that).
 import threading
 from typing import Any
 
-from django.core.cache import caches
+from django.conf import Settings, UserSettingsHolder, settings
+from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from django_layercache import conf
@@ -61,14 +63,15 @@ class EngineHandler:
             return self._engine
 
     def _new_engine(self) -> Engine:
-        store = make_store(self.longest_grace)
+        is_usable = not _cache_is_overridden_away()
+        store = make_store(self.longest_grace) if is_usable else LocalStore()
         engine = Engine(
             store,
             grace=conf.get("GRACE"),
             lease=conf.get("LEASE"),
             jitter=conf.get("JITTER"),
             max_entry_bytes=conf.get("MAX_ENTRY_BYTES"),
-            enabled=conf.get("ENABLED"),
+            enabled=is_usable and conf.get("ENABLED"),
             **self.parts,
         )
         if self._replaced:
@@ -90,6 +93,26 @@ def make_store(longest_grace: float) -> Store:
     from django_layercache.stores.redis import RedisStore
 
     return RedisStore(pool, namespace=conf.get("NAMESPACE"), grace=longest_grace)
+
+
+def _cache_is_overridden_away() -> bool:
+    """Whether a test has replaced ``CACHES``, and with it the alias that we were told to use.
+
+    Nothing is cached until it is back, and what was, is not used then: no query may fail for it.
+    A project that has never had such a cache is told so by an error.
+    """
+    alias = conf.get("CACHE")
+    if alias is None or not _are_overridden(settings._wrapped):
+        return False
+    try:
+        return pool_of(caches[alias]) is None
+    except (InvalidCacheBackendError, ImproperlyConfigured):
+        return True
+
+
+def _are_overridden(holder: Any) -> bool:
+    """Whether *holder* is what ``override_settings`` has put in front of the project's settings."""
+    return isinstance(getattr(holder, "default_settings", None), (Settings, UserSettingsHolder))
 
 
 def pool_of(cache: BaseCache) -> Any:

@@ -1,7 +1,10 @@
 """Every test of the queryset layer runs over both stores and both databases, unless it says otherwise."""
 
+import time
+
 import pytest
 
+from django_layercache.handlers import get_engine
 from tests.querysets.world import World
 
 # Without a grace: the tests do not begin with a second in which a new Redis is not trusted.
@@ -38,6 +41,18 @@ def use_store(request, settings, name, **more):
     if name == "redis":
         request.getfixturevalue("redis_server")
     settings.LAYERCACHE = {**STORES[name], **more}
+    wait_until_trusted()
+
+
+def wait_until_trusted(seconds=10):
+    """Wait until the store is neither owed anything nor distrusts itself, as after the loss of its register."""
+    deadline = time.monotonic() + seconds
+    while True:
+        engine = get_engine()
+        if not engine.outages.in_debt and engine.store.read(None, ["probe"]).states["probe"]:
+            return
+        assert time.monotonic() < deadline, "the store is not trusted"
+        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -138,6 +138,22 @@ class Country(models.Model):
     name = models.CharField(max_length=100)
 
 
+class Named(models.Manager):
+    """Hides what has no name, and has no ``objects`` beside it."""
+
+    def get_queryset(self):
+        return super().get_queryset().exclude(name="")
+
+
+class Fund(models.Model):
+    """Money, kept by a manager of its own."""
+
+    name = models.CharField(max_length=100, blank=True)
+    amount = models.DecimalField(max_digits=12, decimal_places=2)
+
+    named = Named()
+
+
 class Busy(models.Model):
     """A view, made by the tests that want it."""
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 
 from django.db import connections, router
 
+from django_layercache import tags
+from django_layercache.exceptions import StoreUnavailable
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.watching import ours
 
@@ -18,8 +20,8 @@ __all__ = ["DatabaseOutbox", "put"]
 logger = logging.getLogger("django_layercache.querysets")
 
 
-def put(state: ConnectionState, tags: Iterable[str]) -> None:
-    """Leave *tags* in the outbox, inside the transaction that is open on the connection."""
+def put(state: ConnectionState, changed: Iterable[str]) -> None:
+    """Leave the tags *changed* in the outbox, inside the transaction that is open on the connection."""
     if not _has_table(state):
         logger.error(
             "The store is away and there is no outbox in %r: other processes may serve what this "
@@ -30,7 +32,7 @@ def put(state: ConnectionState, tags: Iterable[str]) -> None:
     from django_layercache.models import OutboxEntry
 
     with ours():
-        OutboxEntry.objects.using(state.connection.alias).create(tags=json.dumps(list(tags)))
+        OutboxEntry.objects.using(state.connection.alias).create(tags=json.dumps(list(changed)))
 
 
 def _has_table(state: ConnectionState) -> bool:
@@ -52,9 +54,23 @@ class DatabaseOutbox:
         try:
             for alias in connections:
                 if router.allow_migrate_model(alias, OutboxEntry):
-                    self._drain_one(alias, touch)
+                    self._drain_or_distrust(alias, touch)
         finally:
             connections.close_all()
+
+    def _drain_or_distrust(self, alias: str, touch: Callable[[Iterable[str]], None]) -> None:
+        """One database that is away must not keep the others' entries from being trusted."""
+        try:
+            self._drain_one(alias, touch)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            logger.warning(
+                "The outbox in %r cannot be read; all that is cached of that database is rebuilt: %s",
+                alias,
+                error,
+            )
+            touch({tags.database(state_of(connections[alias]).database)})
 
     def _drain_one(self, alias: str, touch: Callable[[Iterable[str]], None]) -> None:
         from django_layercache.models import OutboxEntry

@@ -13,12 +13,15 @@ from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
 from django.db.models.sql.query import Query
 
 from django_layercache import tags
-from django_layercache.querysets import policies
+from django_layercache.querysets import policies, sqlfunctions
 from django_layercache.querysets.bindings import Binding, bindings_of, bound_rows
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.joined import may_join_rows, rows_joined
 from django_layercache.querysets.rawsql import effect_of
 from django_layercache.querysets.sqltext import LONGEST, Scan, scan
+
+#: What databases read as a time that depends on when they read it.
+_MOVING_TIMES = ("now", "today", "tomorrow", "yesterday")
 
 __all__ = ["Plan", "plan_of"]
 
@@ -96,12 +99,29 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
         compiler,
         key,
         _tags(shape, database, main, rows, partitions),
-        uncacheable=shape.volatile or unkeyable or excluded,
+        uncacheable=shape.volatile
+        or unkeyable
+        or excluded
+        or _why_volatile(compiler, shape, params),
         rows=rows or (),
         is_of_one_table=shape.is_of_one_table,
         database=database,
         read_once=shape.read_once,
     )
+
+
+def _why_volatile(compiler: SQLCompiler, shape: "_Shape", params: Sequence[Any]) -> str | None:
+    """Why the result may change although no table does and the text does not say so."""
+    if compiler.query.select_for_update:
+        return (
+            "it locks rows"  # where the database can; where it cannot, nothing in the text says so
+        )
+    if shape.reads_times and any(
+        isinstance(param, str) and param.strip().lower().startswith(_MOVING_TIMES)
+        for param in params
+    ):
+        return "'now' gives another result each time"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,8 @@ class _Shape:
     unknown: str | None
     volatile: str | None
     is_handwritten: bool
+    #: A text that it is given may be read as a date or a time.
+    reads_times: bool
     read_once: frozenset[str]
     is_of_one_table: bool
 
@@ -127,6 +149,7 @@ def _shape_of(sql: str, vendor: str, database: str) -> _Shape:
         unknown,
         scanned.volatile,
         is_handwritten=scanned.handwritten is not None,
+        reads_times=not scanned.functions.isdisjoint(sqlfunctions.DATES) or "::" in sql,
         read_once=frozenset(table for table, times in scanned.tables.items() if times == 1)
         if scanned.handwritten is None
         else frozenset(),

@@ -133,19 +133,19 @@ def _bound(
 
 
 def _cascades(model: type[Model], seen: set[type[Model]] | None = None) -> Iterator[str]:
-    """The tables that the database itself changes when it deletes rows of *model*."""
-    seen = {model} if seen is None else seen
+    """The tables that the database itself changes when it deletes rows of *model*; its own may be one."""
+    seen = set() if seen is None else seen
     relations: Any = model._meta.get_fields(include_hidden=True)
     for relation in relations:
         if not relation.auto_created or relation.concrete or not hasattr(relation, "on_delete"):
             continue
         action = getattr(relation.on_delete, "operation", None)  # Django 6.1: DB_CASCADE and others
         related: Any = relation.related_model
-        if action is None or related in seen:
+        if action is None:
             continue
-        seen.add(related)
         yield related._meta.db_table
-        if action == "CASCADE":
+        if action == "CASCADE" and related not in seen:
+            seen.add(related)
             yield from _cascades(related, seen)
 
 
