@@ -44,19 +44,25 @@ class Outages:
 
     @property
     def in_debt(self) -> bool:
-        return self._in_debt
+        """Whether the store is not to be trusted now."""
+        if not self._in_debt:
+            return False
+        if self._has_no_payer():  # a fork inherits the debt, and no threads
+            self.owe()
+        return True
 
-    def owe(self, tags: Iterable[str] = ()) -> None:
+    def owe(self, tags: Iterable[str] = (), *, everything: bool = False) -> None:
         """The store did not answer; *tags* were committed that it does not know of."""
         with self._lock:
             self._owed.update(tags)
+            self._owes_everything |= everything
             self._debts += 1
             if not self._in_debt:
                 logger.warning(
                     "The store is away. Everything is read from the database until it is back."
                 )
             self._in_debt = True
-            if self._thread is None or not self._thread.is_alive():
+            if self._has_no_payer():
                 self._thread = threading.Thread(
                     target=self._pay_until_clear, name="layercache-outage", daemon=True
                 )
@@ -64,8 +70,10 @@ class Outages:
 
     def owe_everything(self) -> None:
         """The store has missed nobody knows what."""
-        self._owes_everything = True
-        self.owe()
+        self.owe(everything=True)
+
+    def _has_no_payer(self) -> bool:
+        return self._thread is None or not self._thread.is_alive()
 
     def _pay_until_clear(self) -> None:
         while not self._pay():
@@ -73,10 +81,13 @@ class Outages:
 
     def _pay(self) -> bool:
         with self._lock:
-            debts, owed, self._owed = self._debts, self._owed, set()
-        if not self._settle(owed):
+            debts = self._debts
+            owed, self._owed = self._owed, set()
+            everything, self._owes_everything = self._owes_everything, False
+        if not self._settle(owed, everything):
             with self._lock:
                 self._owed |= owed
+                self._owes_everything |= everything
             return False
         with self._lock:
             if self._debts != debts:
@@ -86,12 +97,11 @@ class Outages:
         logger.warning("The store is back, and knows what it missed.")
         return True
 
-    def _settle(self, owed: set[str]) -> bool:
+    def _settle(self, owed: set[str], everything: bool) -> bool:
         try:
             self._store.read(None, ())  # does it answer at all?
-            if self._owes_everything:
+            if everything:
                 self._store.reset()
-                self._owes_everything = False
             self._touch(owed)
             if self.outbox is not None:
                 self.outbox.drain(self._touch)
