@@ -48,7 +48,8 @@ class Outages:
         if not self._in_debt:
             return False
         if self._has_no_payer():  # a fork inherits the debt, and no threads
-            self.owe()
+            with self._lock:
+                self._see_that_it_is_paid()
         return True
 
     def owe(self, tags: Iterable[str] = (), *, everything: bool = False) -> None:
@@ -62,15 +63,18 @@ class Outages:
                     "The store is away. Everything is read from the database until it is back."
                 )
             self._in_debt = True
-            if self._has_no_payer():
-                self._thread = threading.Thread(
-                    target=self._pay_until_clear, name="layercache-outage", daemon=True
-                )
-                self._thread.start()
+            self._see_that_it_is_paid()
 
     def owe_everything(self) -> None:
         """The store has missed nobody knows what."""
         self.owe(everything=True)
+
+    def _see_that_it_is_paid(self) -> None:
+        if self._in_debt and self._has_no_payer():
+            self._thread = threading.Thread(
+                target=self._pay_until_clear, name="layercache-outage", daemon=True
+            )
+            self._thread.start()
 
     def _has_no_payer(self) -> bool:
         return self._thread is None or not self._thread.is_alive()
