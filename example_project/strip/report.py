@@ -57,6 +57,11 @@ class LayerSummary:
         return ", ".join(said) or "not asked"
 
 
+def _outcome(event: Event) -> str:
+    """What is not stored cannot be hit next time either: to a visitor that is a bypass."""
+    return "bypass" if event.reason.startswith("not stored") else event.outcome
+
+
 def _plural(word: str, count: int) -> str:
     if count == 1:
         return word
@@ -84,7 +89,7 @@ class Report:
     def _layer(self, name: str) -> LayerSummary:
         events = [event for event in self.events if event.layer == name]
         counts = {
-            outcome: sum(event.outcome == outcome for event in events) for outcome in OUTCOMES
+            outcome: sum(_outcome(event) == outcome for event in events) for outcome in OUTCOMES
         }
         return LayerSummary(name, counts, sum(event.seconds for event in events) * 1000)
 
@@ -95,7 +100,7 @@ class Report:
             {
                 "layer": event.layer,
                 "key": key_in_words(event.key),
-                "outcome": event.outcome,
+                "outcome": _outcome(event),
                 "milliseconds": event.seconds * 1000,
                 "tags": len(event.tags),
                 "reason": without_digits(event.reason),

@@ -25,6 +25,14 @@ class WordsTest(SimpleTestCase):
         reason = "changed: 5b56579e:atlas_airport#*, 5b56579e:atlas_airport#pk=EGLL, 5b56579e:atlas_review#*, #news"
         self.assertEqual(changes(reason), ["Airport EGLL", "some Review", "news"])
 
+    def test_rows_by_another_column_name_it_and_sessions_stay_secret(self) -> None:
+        tags = [
+            "atlas_collection_airports#airport_id=EGLL",
+            "atlas_collection_airports#airport_id=?",
+        ]
+        groups = group_tags([*tags, "django_session#pk=2jmp66gnsj"])
+        self.assertEqual([group.rows for group in groups], [("airport EGLL",), ("yours",)])
+
     def test_another_reason_names_no_change(self) -> None:
         self.assertEqual(changes("pending: atlas_airport#*"), [])
 

@@ -10,12 +10,13 @@ from django.apps import apps
 
 DATABASE = "(database)"
 CHANGED = "changed: "
+SESSIONS = "django_session"
 
 #: In front of tags in reasons, and inside keys: the digits of the database.
 _DATABASE_DIGITS = re.compile(r"\b[0-9a-f]{8}:")
 
 #: Parts of keys that say nothing to a visitor: the layer (told anyway), versions, lengths, hashes.
-_MACHINE = re.compile(r"q|functions|fragments|pages|s?\d{1,2}|[0-9a-f]{8,}")
+_MACHINE = re.compile(r"q|functions|fragments|pages|s?\d{1,2}|~?[0-9a-f]{8,}")
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,18 @@ def group_tags(tags: list[str]) -> list[TagGroup]:
 
 
 def _table_group(table: str, parts: set[str], tables: dict[str, str]) -> TagGroup:
-    rows = sorted(part.partition("=")[2] for part in parts - {"", "*"})
+    rows = sorted(
+        _row_in_words(table, part) for part in parts - {"", "*"} if not part.endswith("=?")
+    )
     return TagGroup(tables.get(table, table), table, "" in parts, "*" in parts, tuple(rows))
+
+
+def _row_in_words(table: str, part: str) -> str:
+    """`EGLL` for the row of that key, `airport EGLL` for the rows that have it in that column."""
+    if table == SESSIONS:
+        return "yours"  # the key of a session is a secret
+    column, _, value = part.partition("=")
+    return value if column == "pk" else f"{column.removesuffix('_id')} {value}"
 
 
 def changes(reason: str) -> list[str]:
@@ -78,7 +89,7 @@ def in_words(tag: str) -> str:
     if part == "*":
         return f"some {title}"
     if part:
-        return f"{title} {part.partition('=')[2] or part}"
+        return f"{title} {_row_in_words(table, part)}"
     return title
 
 
@@ -91,6 +102,8 @@ def key_in_words(key: str) -> str:
     """A key without what only a machine reads: layer, version, hashes."""
     told, _, _ = key.partition(":(")  # what follows is the source of a fragment
     parts = [part for part in told.split(":") if part and not _MACHINE.fullmatch(part)]
+    if key.startswith("pages:"):
+        parts = parts[:1]  # the address; what follows is Django's
     return " ".join(parts) or key
 
 

@@ -43,6 +43,12 @@ class LabTest(SiteTest):
             for name in ("page airport", "view JSON of", "queryset airport", "fragment close to"):
                 self.assertIs(verdicts[f"{name} {subjects.untouched.pk}"], Verdict.STAYED, name)
 
+    def test_a_review_leaves_what_is_about_other_airports(self) -> None:
+        subjects = Subjects.choose()
+        verdicts = self._try_out("create").verdicts
+        self.assertIs(verdicts[f"function rating of {subjects.edited.pk}"], Verdict.REBUILT)
+        self.assertIs(verdicts[f"page airport {subjects.untouched.pk}"], Verdict.STAYED)
+
     def test_a_tag_named_by_hand_rebuilds_what_named_it(self) -> None:
         rebuilt = self._try_out("announce").rebuilt
         self.assertTrue(rebuilt)
