@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django_layercache.exceptions import InvalidArgument, UnkeyableArgument
-from django_layercache.serializers.keyable import canonical, identity
+from django_layercache.serializers.keyable import canonical_and_identity
 
 __all__ = ["Arguments"]
 
@@ -37,32 +37,25 @@ class Arguments:
         self._names = [parameter.name for parameter in parameters]
         self._is_simple = all(parameter.kind in _POSITIONAL for parameter in parameters)
 
-    def canonical(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """The text of all that the call depends on."""
-        return self._spell(canonical, args, kwargs)
-
-    def identity(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """The text of what identifies the call: a model instance counts as its row."""
-        return self._spell(identity, args, kwargs)
-
-    def _spell(
-        self, spell: Callable[[Any], str], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> str:
+    def spell(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, str]:
+        """All that the call depends on, and what identifies it: a model instance counts as its row."""
         if self.key is not None:
-            try:
-                return spell(self.key(*args, **kwargs))
-            except UnkeyableArgument as error:
-                raise UnkeyableArgument(
-                    f"{self._name}(): its key= returned {error}, which cannot be part of a key. "
-                    "Let it return plain values, or a tuple of them."
-                ) from None
-        return "".join(
-            [self._argument(spell, name, value) for name, value in self._bound(args, kwargs)]
-        )
+            return self._spell_key(self.key(*args, **kwargs))
+        texts = [self._spell_argument(*item) for item in self._bound(args, kwargs)]
+        return "".join([text for text, _ in texts]), "".join([text for _, text in texts])
 
-    def _argument(self, spell: Callable[[Any], str], name: str, value: Any) -> str:
+    def _spell_key(self, value: Any) -> tuple[str, str]:
         try:
-            return spell(value)
+            return canonical_and_identity(value)
+        except UnkeyableArgument as error:
+            raise UnkeyableArgument(
+                f"{self._name}(): its key= returned {error}, which cannot be part of a key. "
+                "Let it return plain values, or a tuple of them."
+            ) from None
+
+    def _spell_argument(self, name: str, value: Any) -> tuple[str, str]:
+        try:
+            return canonical_and_identity(value)
         except UnkeyableArgument as error:
             raise UnkeyableArgument(
                 f"{self._name}(): the argument {name!r} is {error}, which cannot be part of a key. "

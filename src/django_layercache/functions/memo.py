@@ -52,24 +52,25 @@ class Memo:
         self.name = f"{function.__module__}.{function.__qualname__}"
         self.arguments = Arguments(function, self.name, checked_key(key))
         self.hooks = hooks
+        #: The tag of all calls.
+        self.tag = f"(){self.name}"
         self._tags = checked_tags(tags)
         self._key = f"{LAYER}:{FORMAT}:{self.name}:{code_digest(function)}{_captured(function)}"
 
     def recipe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recipe:
         """Where the value of this call is kept, for how long, and what it depends on in any case."""
         locale = active_locale() if self.arguments.key is None else ""
-        key = f"{self._key}:{locale}:{shorten(self.arguments.canonical(args, kwargs))}"
-        tags = (self.tag, self.call_tag(args, kwargs), *self._users_tags(args, kwargs))
+        call, identity = self.arguments.spell(args, kwargs)
+        key = f"{self._key}:{locale}:{shorten(call)}"
+        tags = (self.tag, self._call_tag(identity), *self._users_tags(args, kwargs))
         return Recipe(LAYER, key, SignedCodec(key), in_force(self.timeout), tags)
-
-    @property
-    def tag(self) -> str:
-        """The tag of all calls."""
-        return f"(){self.name}"
 
     def call_tag(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The tag of one call, in every language, whatever the version of the code."""
-        return f"{self.tag}({shorten(self.arguments.identity(args, kwargs))})"
+        return self._call_tag(self.arguments.spell(args, kwargs)[1])
+
+    def _call_tag(self, identity: str) -> str:
+        return f"{self.tag}({shorten(identity)})"
 
     def _users_tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[str]:
         tags = self._tags(*args, **kwargs) if callable(self._tags) else self._tags

@@ -85,23 +85,35 @@ class _Update(UpdateCacheMiddleware):
 
 
 def keys(
-    request: HttpRequest, prefix: str, headers_of: Callable[[str], list[str] | None]
+    request: HttpRequest, uri: str, prefix: str, headers_of: Callable[[str], list[str] | None]
 ) -> list[str]:
     """The keys that Django would ask for: of the learned headers, then, if those are known, of the page.
 
-    *headers_of* knows the headers that are under a key. Empty if Django would not ask at all.
+    *uri* is the absolute one of *request*; *headers_of* knows the headers that are under a key.
+    Empty if Django would not ask at all.
     """
     shelf = _Register(headers_of)
-    _Fetch(shelf, prefix).process_request(request)
+    _fetch(request, uri, prefix, shelf)
     return list(dict.fromkeys(shelf.asked))
 
 
 def serve(
-    request: HttpRequest, response: HttpResponse, prefix: str, found: dict[str, Any]
-) -> HttpResponse:
-    """*response*, which is in *found* under the key that Django asks for, as Django would serve it."""
-    served = _Fetch(Shelf(found), prefix).process_request(request)
-    return response if served is None else served
+    request: HttpRequest, uri: str, prefix: str, found: dict[str, Any]
+) -> HttpResponse | None:
+    """The response that is in *found*, as Django would serve it; ``None`` if it would not."""
+    return _fetch(request, uri, prefix, Shelf(found))
+
+
+def _fetch(request: HttpRequest, uri: str, prefix: str, shelf: Shelf) -> HttpResponse | None:
+    def build_absolute_uri(location: str | None = None) -> str:
+        # Django asks for it once for each key.
+        return uri if location is None else type(request).build_absolute_uri(request, location)
+
+    request.build_absolute_uri = build_absolute_uri  # type: ignore[method-assign]
+    try:
+        return _Fetch(shelf, prefix).process_request(request)
+    finally:
+        del request.build_absolute_uri
 
 
 def store(

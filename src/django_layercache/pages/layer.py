@@ -1,14 +1,13 @@
 """A layer of pages: the I/O around :class:`~django_layercache.pages.visits.Visit`, sync and async."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from django_layercache.engine import Engine
 from django_layercache.handlers import get_engine
-from django_layercache.pages.locales import chosen_later, foreseen
+from django_layercache.pages.locales import Locale, active, chosen_later, foreseen
 from django_layercache.pages.visits import Answer, Visit
 from django_layercache.timeouts import DEFAULT, Timeout
 
@@ -107,14 +106,14 @@ class PageLayer:
             request,
             prefix=self._name,
             timeout=self._timeout,
-            foresee=self._foresee,
+            locale=self._locale(request),
             outermost=outermost,
         )
         if self._middleware is not None and chosen_later(self._middleware[1]):
             visit.bypass = visit.bypass or "its language is chosen later, nobody knows how"
         return visit
 
-    def _foresee(self, request: HttpRequest) -> AbstractContextManager[None]:
+    def _locale(self, request: HttpRequest) -> Locale:
         if self._middleware is None:
-            return nullcontext()  # the view's language and time zone have been chosen
+            return active(request)  # they have been chosen when the view is called
         return foreseen(request, *self._middleware)

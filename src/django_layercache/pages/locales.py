@@ -6,9 +6,9 @@ turns out to have another language or time zone is not stored. What is active in
 the request comes in does not count: it was the last visitor's.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
+from types import TracebackType
+from typing import NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -16,58 +16,82 @@ from django.middleware.locale import LocaleMiddleware
 from django.utils import timezone, translation
 from django.utils.module_loading import import_string
 
-__all__ = ["Locale", "active_locale", "chosen_later", "foreseen"]
-
-#: A language (``None``: deactivated) and a time zone.
-Locale = tuple[str | None, str]
+__all__ = ["Locale", "active", "chosen_later", "foreseen", "with_locale"]
 
 _DJANGOS_OWN = f"{LocaleMiddleware.__module__}.{LocaleMiddleware.__qualname__}"
 
 
-def active_locale(request: HttpRequest) -> Locale:
+class Locale(NamedTuple):
+    """A language (``None``: deactivated, or not used) and the name of a time zone."""
+
+    language: str | None
+    zone: str
+
+
+def active(request: HttpRequest) -> Locale:
     """What is active now; the request's own language first, as in Django's key."""
     language = translation.get_language() if settings.USE_I18N else None
     if settings.USE_I18N and getattr(request, "LANGUAGE_CODE", language) != language:
         language = "?"  # the two disagree: nobody foresees that
-    return language, timezone.get_current_timezone_name() if settings.USE_TZ else ""
+    return Locale(language, timezone.get_current_timezone_name() if settings.USE_TZ else "")
 
 
-@contextmanager
-def foreseen(
-    request: HttpRequest, before: tuple[str, ...], after: tuple[str, ...]
-) -> Iterator[None]:
-    """Inside the block, the language and time zone are those that the page will have.
+def foreseen(request: HttpRequest, before: tuple[str, ...], after: tuple[str, ...]) -> Locale:
+    """What will be active when *request* is answered.
 
     *before* and *after* are the middleware that has run and that is still to run.
     """
     if any(not path.startswith("django.") for path in before):
-        # Somebody may have chosen on purpose.
-        with _language(request, after, translation.get_language()):
-            yield
-        return
-    with (
-        timezone.override(timezone.get_default_timezone()),
-        _language(request, after, settings.LANGUAGE_CODE),
-    ):
-        yield
+        language, zone = active(request)  # somebody may have chosen on purpose
+    else:
+        language = settings.LANGUAGE_CODE if settings.USE_I18N else None
+        zone = timezone.get_default_timezone_name() if settings.USE_TZ else ""
+    if settings.USE_I18N:
+        if hasattr(request, "LANGUAGE_CODE"):
+            language = request.LANGUAGE_CODE
+        elif _DJANGOS_OWN in after:
+            language = _as_django_chooses(request)
+    return Locale(language, zone)
 
 
-@contextmanager
-def _language(
-    request: HttpRequest, after: tuple[str, ...], otherwise: str | None
-) -> Iterator[None]:
-    if not settings.USE_I18N or hasattr(request, "LANGUAGE_CODE"):
-        yield
-        return
-    with translation.override(otherwise):
-        if _DJANGOS_OWN not in after:
-            yield
-            return
+def _as_django_chooses(request: HttpRequest) -> str | None:
+    with translation.override(translation.get_language()):
         LocaleMiddleware(_nobody).process_request(request)
-        try:
-            yield
-        finally:
-            del request.LANGUAGE_CODE
+    language: str | None = request.LANGUAGE_CODE
+    del request.LANGUAGE_CODE
+    return language
+
+
+class with_locale:  # noqa: N801 - a context manager
+    """Inside the block, Django's keys name *locale*."""
+
+    __slots__ = ("_had_language", "_language", "_locale", "_request", "_zone")
+
+    def __init__(self, request: HttpRequest, locale: Locale) -> None:
+        self._request = request
+        self._locale = locale
+
+    def __enter__(self) -> None:
+        request = self._request
+        self._had_language = hasattr(request, "LANGUAGE_CODE")
+        self._zone: timezone.override | None = None
+        if not self._had_language and settings.USE_I18N:
+            request.LANGUAGE_CODE = self._locale.language  # type: ignore[assignment]
+        if settings.USE_TZ and timezone.get_current_timezone_name() != self._locale.zone:
+            # The foreseen one is either active, or the default.
+            self._zone = timezone.override(timezone.get_default_timezone())
+            self._zone.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._had_language and settings.USE_I18N:
+            del self._request.LANGUAGE_CODE
+        if self._zone is not None:
+            self._zone.__exit__(kind, error, traceback)
 
 
 @lru_cache(maxsize=8)

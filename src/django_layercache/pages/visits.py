@@ -4,8 +4,6 @@
 """
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +14,7 @@ from django.utils.cache import patch_vary_headers
 from django_layercache.engine import Recipe
 from django_layercache.exceptions import Undecodable, Unstorable
 from django_layercache.pages import django_rules, headers, storable, variants
-from django_layercache.pages.locales import active_locale
+from django_layercache.pages.locales import Locale, active, with_locale
 from django_layercache.serializers.keyable import shorten
 from django_layercache.serializers.pages import Page, dump_page, load_page
 from django_layercache.timeouts import DEFAULT, Timeout, in_force
@@ -57,7 +55,7 @@ class Visit:
         *,
         prefix: str,
         timeout: Timeout,
-        foresee: Callable[[HttpRequest], AbstractContextManager[None]],
+        locale: Locale,
         outermost: bool,
     ) -> None:
         self.request = request
@@ -69,8 +67,9 @@ class Visit:
         self._outermost = outermost
         self._headers: list[str] | None = None
         self._found: dict[str, Any] = {}
-        self._foresee = foresee
+        self._locale = locale
         if self.bypass is None:
+            self._uri = request.build_absolute_uri()
             self._find(_VARIANTS.get)
 
     # -- looking --------------------------------------------------------------------------
@@ -80,9 +79,8 @@ class Visit:
             self._headers = headers_of(key)
             return self._headers
 
-        with self._foresee(self.request):
-            keys = django_rules.keys(self.request, self._prefix, known)
-            self._expected = active_locale(self.request)
+        with with_locale(self.request, self._locale):
+            keys = django_rules.keys(self.request, self._uri, self._prefix, known)
         self._url_key = keys[0]
         # Of a HEAD request, too, the first page is that of GET; the second is never stored.
         self._page_key = keys[1] if len(keys) > 1 else None
@@ -158,7 +156,7 @@ class Visit:
             patch_vary_headers(response, names)
 
     def _locale_objection(self, response: HttpResponseBase) -> str | None:
-        if active_locale(self.request) == self._expected:
+        if active(self.request) == self._locale:
             return None
         # Something else than what is in the key has decided it. A cookie, most likely.
         patch_vary_headers(response, ("Cookie",))
@@ -201,17 +199,14 @@ class Visit:
 
     # -- leaving --------------------------------------------------------------------------
 
-    def found(self, answer: Answer) -> Answer:
-        """*answer*, which was in the store, as Django would serve it."""
-        known = {self._url_key: self._headers, self._page_key: answer.response}
-        with self._foresee(self.request):
-            answer.response = django_rules.serve(
-                self.request,
-                answer.response,  # type: ignore[arg-type]
-                self._prefix,
-                known,  # type: ignore[arg-type]
-            )
-        return answer
+    def found(self, response: HttpResponse) -> HttpResponse:
+        """*response*, which was in the store, as Django would serve it."""
+        known = {self._url_key: self._headers, self._page_key or "": response}
+        with with_locale(self.request, self._locale):
+            served = django_rules.serve(self.request, self._uri, self._prefix, known)
+        if served is None:
+            raise Undecodable("Django would not serve it")
+        return served
 
     def bypassed(self, response: HttpResponseBase) -> Answer:
         """The answer that *response* is, where the store must not be used."""
@@ -284,8 +279,8 @@ class _Codec:
         for name, value in page.headers:
             response.headers[name] = value
         says_nothing = not {"cache-control", "expires"} & {name.lower() for name, _ in page.headers}
-        answer = Answer(response, hit=True, says_nothing=says_nothing, expires=page.expires)
-        return self._visit.found(answer)
+        served = self._visit.found(response)
+        return Answer(served, hit=True, says_nothing=says_nothing, expires=page.expires)
 
 
 #: They say how this response came about, not what it is.

@@ -27,7 +27,14 @@ from django.utils.translation import get_language
 from django_layercache.exceptions import UnkeyableArgument
 from django_layercache.serializers.code import code_digest
 
-__all__ = ["active_locale", "canonical", "identity", "is_immutable", "shorten"]
+__all__ = [
+    "active_locale",
+    "canonical",
+    "canonical_and_identity",
+    "identity",
+    "is_immutable",
+    "shorten",
+]
 
 #: Longer texts are digested: a key is to be readable, not long.
 READABLE = 120
@@ -42,6 +49,13 @@ def canonical(value: Any) -> str:
     Raises :exc:`~django_layercache.exceptions.UnkeyableArgument`.
     """
     return _text(value, _Speller(with_content=True))
+
+
+def canonical_and_identity(value: Any) -> tuple[str, str]:
+    """Both at once; they differ only where there is a model instance."""
+    speller = _Speller(with_content=True)
+    text = _text(value, speller)
+    return text, identity(value) if speller.has_met_instance else text
 
 
 def identity(value: Any) -> str:
@@ -80,11 +94,12 @@ def _text(value: Any, speller: "_Speller") -> str:
 class _Speller:
     """Spells one value. It remembers the model instances that it is in, for they may refer to each other."""
 
-    __slots__ = ("_open", "_with_content")
+    __slots__ = ("_open", "_with_content", "has_met_instance")
 
     def __init__(self, *, with_content: bool) -> None:
         self._with_content = with_content
         self._open: set[int] = set()
+        self.has_met_instance = False
 
     def spell(self, value: Any) -> str:
         kind = type(value)
@@ -150,6 +165,7 @@ class _Speller:
     # -- model instances ------------------------------------------------------------------
 
     def _instance(self, value: Model) -> str:
+        self.has_met_instance = True
         if value.pk is None or value._state.adding:
             raise UnkeyableArgument(f"an unsaved {value._meta.label}")
         meta = value._meta
