@@ -54,6 +54,8 @@ class Mix:
     budgets: Mapping[str, int] = field(default_factory=dict)
     tags: tuple[str, ...] = ("a", "b")
     lenient: bool = False
+    #: Whether the position of a reading matters to anybody; without it there are fewer states.
+    with_sequence: bool = False
     #: Asked and stored before anything else happens.
     warm: tuple[Question, ...] = ()
 
@@ -183,7 +185,7 @@ class World:
         known = (state.store, state.top, request)
         if known not in self._answers:
             self.subject.load(state.store, state.top)
-            answer = _call(self.subject.store, request)
+            answer = _call(self.subject.store, request, self.mix.with_sequence)
             self._answers[known] = answer, self.subject.save()
         answer, content = self._answers[known]
         return answer, state._replace(store=content)
@@ -278,7 +280,7 @@ class World:
                 if finding.value != truth:
                     return f"stale: the {finding.kind} says {finding.value}, the truth is {truth}"
         for finding in step.findings:
-            if finding.kind in {"hit", "answer"}:
+            if finding.kind in {"hit", "answer"} and finding.grows:
                 least = finding.truth(dict(finding.begun))
                 if not all(set(a) <= set(b) for a, b in zip(least, finding.value, strict=True)):
                     return f"stale: answered {finding.value}, but {least} had returned before the question"
@@ -409,12 +411,12 @@ def _put(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
 # -- asking the real store -----------------------------------------------------------------
 
 
-def _call(store: Any, request: Request) -> Any:
+def _call(store: Any, request: Request, with_sequence: bool) -> Any:
     match request.name, request.args:
         case "read", (key, tags):
-            return pack(store.read(key, tags), with_sequence=False)
+            return pack(store.read(key, tags), with_sequence=with_sequence)
         case "read_many", (requests,):
-            return tuple(pack(r, with_sequence=False) for r in store.read_many(requests))
+            return tuple(pack(r, with_sequence=with_sequence) for r in store.read_many(requests))
         case "position", ():
             return store.read(None, ()).sequence
         case "write", (key, tokens, payload):

@@ -10,6 +10,7 @@ from tests.engine.programs import (
     change,
     found_or_not,
     page_before,
+    page_of_what_is_behind_a_key,
     page_over,
     page_without_its_broken_fragment,
     reader,
@@ -30,18 +31,36 @@ def one_process(*threads: tuple) -> Process:
     return Process("P", threads)
 
 
+BEHIND = {
+    "tags": ("a", "b", "c", "rows"),
+    "warm": (about("b"), about("c"), about("a")),
+    "with_sequence": True,
+}
+
 MIXES = {
-    "a writer of a row, a reader that learns from its value which row it is": Mix(
-        (writer("A", "b", "any b"), reader("R", behind_a_key())),
-        ENVIRONMENT,
-        tags=("a", "b", "any b"),
-        warm=(about("b"),),
+    "a writer of a key, one of the row behind it, a reader that learns which row that is": Mix(
+        (writer("A", "a"), writer("B", "b", "rows"), reader("R", behind_a_key(), times=3)),
+        {},
+        **BEHIND,
     ),
-    "a writer of a row, one of others, a reader that learns which row it is": Mix(
-        (writer("A", "b", "any b"), writer("B", "any b"), reader("R", behind_a_key())),
+    "a writer of a key, one of the row behind it then, a page of both": Mix(
+        (writer("A", "a"), writer("C", "c", "rows"), reader("R", page_of_what_is_behind_a_key())),
+        {},
+        **BEHIND,
+    ),
+    "a writer of a key and of the row behind it, a reader that learns which row that is": Mix(
+        (writer("A", "a", "c", "rows"), reader("R", behind_a_key(), times=3)),
+        ENVIRONMENT,
+        **BEHIND,
+    ),
+    "a writer of a row, a reader with a snapshot that learns which row that is": Mix(
+        (
+            writer("B", "b", "rows"),
+            reader("R", behind_a_key(), times=1),
+            snapshot_reader("S", behind_a_key(), behind_a_key()),
+        ),
         {"evict": 1},
-        tags=("a", "b", "any b"),
-        warm=(about("b"),),
+        **BEHIND,
     ),
     "one writer, two readers": Mix(
         (writer("A", "a"), reader("R", A), reader("S", A)),

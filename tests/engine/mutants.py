@@ -130,10 +130,23 @@ mutant(
 
 mutant(
     "late tags: only those that have not changed since S0 count",
-    "a writer of a row, a reader that learns from its value which row it is",
+    "a writer of a key, one of the row behind it, a reader that learns which row that is",
     mutations=Mutations(
         patches=((late, "_held_since", lambda sequence, state: state is not None),)
     ),
+)
+
+
+class PositionAfterReading(Engine):
+    def _narrowed(self, attempt: Attempt, value: Any) -> Any:
+        attempt.sequence = self.store.read(None, tuple(attempt.recipe.tags)).sequence
+        return super()._narrowed(attempt, value)
+
+
+mutant(
+    "late tags: S0 is the position before the read, not after it",
+    "a writer of a key, one of the row behind it, a reader that learns which row that is",
+    mutations=Mutations(engine=PositionAfterReading),
 )
 
 # -- scopes --------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class Finding:
     value: Any
     truth: Truth | None = None
     begun: Database = ()
+    grows: bool = True
 
 
 class AskingStore:
@@ -143,7 +144,10 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Question:
-    """What readers ask for: a key, the tags known beforehand, how to build it, and what is true."""
+    """What readers ask for: a key, the tags known beforehand, how to build it, and what is true.
+
+    What is true *grows* with each commit, as a rule: then one can see of a value that it is from before a commit.
+    """
 
     key: str
     build: Callable[["Place"], tuple[str, ...]]
@@ -151,6 +155,7 @@ class Question:
     tags: tuple[str, ...] = ()
     settle: Callable[[Any], Iterable[str]] | None = None
     late: Callable[[Any], Mapping[str, Sequence[str]]] | None = None
+    grows: bool = True
 
 
 class Place:
@@ -178,13 +183,13 @@ class Place:
         recipe, witness = self._recipe(question)
         value = self.engine.get_or_build(recipe, lambda: question.build(self))
         if not witness.was_hit:
-            self._put_up("answer", value, question.truth)
+            self._put_up("answer", value, question)
         return value
 
     def refresh(self, question: "Question") -> None:
         recipe, _ = self._recipe(question)
         value = self.engine.refresh(recipe, lambda: question.build(self))
-        self._put_up("answer", value, question.truth)
+        self._put_up("answer", value, question)
 
     def get_many(self, *questions: "Question") -> list[Any]:
         recipes = [self._recipe(question) for question in questions]
@@ -196,11 +201,11 @@ class Place:
         )
         for question, (_, witness), value in zip(questions, recipes, values, strict=True):
             if not witness.was_hit:
-                self._put_up("answer", value, question.truth)
+                self._put_up("answer", value, question)
         return values
 
     def _recipe(self, question: "Question") -> tuple[Recipe, Witness]:
-        witness = Witness(lambda value: self._put_up("hit", value, question.truth))
+        witness = Witness(lambda value: self._put_up("hit", value, question))
         recipe = Recipe(
             "explored",
             question.key,
@@ -212,12 +217,13 @@ class Place:
         )
         return recipe, witness
 
-    def _put_up(self, kind: str, value: Any, truth: Truth) -> None:
+    def _put_up(self, kind: str, value: Any, question: "Question") -> None:
         # A hit is judged by what the database holds now, a snapshot reader's by its snapshot.
         kind = kind if self.transaction.snapshot is None else f"snapshot {kind}"
-        seen = self.transaction.seen
-        finding = Finding(kind, value, lambda database: truth(seen(database)), self.begun)
-        self.findings.append(finding)
+        seen, truth = self.transaction.seen, question.truth
+        self.findings.append(
+            Finding(kind, value, lambda database: truth(seen(database)), self.begun, question.grows)
+        )
 
     def select(self, *tags: str) -> tuple[str, ...]:
         """One query: what the database holds at one instant."""

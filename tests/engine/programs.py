@@ -50,14 +50,35 @@ def found_or_not() -> Question:
     )
 
 
-def behind_a_key() -> Question:
-    """A row "a" that refers to "b": which row of its table that is, is known once "a" has been read."""
+def _row_behind(value: tuple[str, ...]) -> dict[str, list[str]]:
+    return {"rows": ["c" if value[0] else "b"]}
+
+
+def _joined(a: str, b: str, c: str) -> tuple[str, str]:
+    return (a, c if a else b)
+
+
+def behind_a_key(key: str = "joined") -> Question:
+    """A row "a" that refers to the row "b", and once it has been changed to "c"; both are among "rows"."""
     return Question(
-        key="joined",
-        build=lambda place: place.select("a", "b"),
-        truth=lambda database: (database["a"], database["b"]),
-        tags=("a", "any b"),
-        late=lambda value: {"any b": ["b"]},
+        key=key,
+        build=lambda place: _joined(*place.select("a", "b", "c")),
+        truth=lambda database: _joined(database["a"], database["b"], database["c"]),
+        tags=("a", "rows"),
+        late=_row_behind,
+        grows=False,
+    )
+
+
+def page_of_what_is_behind_a_key() -> Question:
+    """The same, read by a query that is not cached by itself."""
+    return replace(
+        behind_a_key("page"),
+        build=lambda place: place.engine.record(
+            ("a", "rows"), lambda: _joined(*place.select("a", "b", "c")), late=_row_behind
+        ),
+        tags=(),
+        late=None,
     )
 
 
@@ -184,6 +205,7 @@ __all__ = [
     "found_or_not",
     "in_snapshot",
     "page_before",
+    "page_of_what_is_behind_a_key",
     "page_over",
     "page_without_its_broken_fragment",
     "reader",

@@ -26,7 +26,7 @@ def test_nothing_stale_is_answered_in_any_interleaving_of(mix: Mix) -> None:
     assert not report.violation, str(report)
     # A cache that always bypasses would pass, too.
     hits = report.counts["hit"] + report.counts["snapshot hit"]
-    assert hits >= 10, f"hardly anything was a hit: {report}"
+    assert hits >= 5, f"hardly anything was a hit: {report}"
     assert report.counts["returned"] >= 20, str(report)
 
 
