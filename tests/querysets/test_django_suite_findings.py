@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import transaction
+from django.db.models import BinaryField, GenericIPAddressField, Value
 from django.test import SimpleTestCase
 from django.test.testcases import DatabaseOperationForbidden
 
@@ -64,3 +65,24 @@ def test_a_test_case_without_databases_is_not_answered_from_the_store():
         cached(_names)
     with pytest.raises(DatabaseOperationForbidden):
         elsewhere(cached, _names)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        (BinaryField(), (b"0123456789" * 5 + b"a", b"0123456789" * 5 + b"b")),
+        (GenericIPAddressField(), ("10.0.0.1", "10.0.0.2")),
+        (GenericIPAddressField(), ("::1", "::2")),
+    ],
+    ids=["bytes", "IPv4", "IPv6"],
+)
+def test_bytes_and_addresses_can_be_asked_for(local_world, field, values):
+    def ask(value):
+        constant = Value(value, output_field=field)
+        return [
+            bytes(answer) if isinstance(answer, memoryview) else answer
+            for answer in local_world.all(Author).values_list(constant, flat=True)
+        ]
+
+    for value in values:
+        assert warm(ask, value) == [value, value]

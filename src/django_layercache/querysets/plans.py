@@ -247,11 +247,11 @@ def _spelt_object(param: Any, kind: type) -> tuple[str, Any]:
         return (name, str.__str__(param))
     if isinstance(param, int):
         return (name, int.__int__(param))
-    if kind is memoryview:
-        return (name, bytes(param))
+    if kind is memoryview or name == "psycopg.dbapi20.Binary":
+        return (name, bytes(param if kind is memoryview else param.obj))
     if name.startswith("psycopg.types.json.Json"):
         return (name, _spelt_json(param.obj))
-    if name.startswith(("psycopg.types.range.", "psycopg2._range.")):
+    if name.startswith(("ipaddress.", "psycopg.types.range.", "psycopg2._range.")):
         return (name, repr(param))
     raise TypeError(f"a parameter of the type {name} cannot be part of a key")
 
