@@ -32,6 +32,7 @@ def manage(tmp_path_factory):
     def run(*arguments, code=0):
         done = subprocess.run(
             [sys.executable, str(EXAMPLE / "manage.py"), *arguments],
+            cwd=EXAMPLE,  # where the example's tests are looked for
             env=environment,
             capture_output=True,
             text=True,

@@ -1,1 +1,1 @@
-"""The site's own tests: `python example_project/manage.py test atlas`."""
+"""The site's own tests: `python manage.py test`, in the folder of the example."""
