@@ -144,3 +144,26 @@ def test_a_timeout_of_none_keeps_for_ever(site, client, settings):
     first, second = twice(client, "/plain/")
     assert status_of(first) == "layercache; fwd=miss; stored"
     assert status_of(second) == "layercache; hit"
+
+
+class Forbidding:
+    """A middleware that has the last word about some pages."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        from django.utils.cache import add_never_cache_headers
+
+        response = self.get_response(request)
+        add_never_cache_headers(response)
+        return response
+
+
+def test_what_a_middleware_adds_to_a_cached_view_is_obeyed(settings, client):
+    settings.MIDDLEWARE = [SITE, "tests.pages.test_headers.Forbidding", *INSIDE]
+    client.get("/cached/plain/")
+    response = client.get("/cached/plain/")
+    assert status_of(response).startswith("layercache; hit")
+    assert "its own headers forbid it" in status_of(response).rpartition(", ")[2]
+    assert "no-store" in response.headers["Cache-Control"]

@@ -38,17 +38,23 @@ class Said:
 
 
 def said_by_view(response: HttpResponseBase) -> Said:
-    """What the view said. What a cached view inside of this layer has added is removed."""
-    if hasattr(response, _OURS):
-        delattr(response, _OURS)
+    """What the view said. What a cached view inside of this layer has added is removed.
+
+    If somebody has added to that meanwhile, it stays: it may be a prohibition.
+    """
+    ours = response.__dict__.pop(_OURS, None)
+    said = response.headers.get("Cache-Control")
+    if ours is not None and ours == said:
         del response.headers["Cache-Control"]
-    return Said(response.headers.get("Cache-Control"), response.headers.get("Expires"))
+        said = None
+    return Said(said, response.headers.get("Expires"))
 
 
 def add_freshness(response: HttpResponseBase, *, private: bool) -> None:
     """``no-cache``: to be shown again only after asking. *private*: and never to somebody else."""
-    response.headers["Cache-Control"] = "private, no-cache" if private else "no-cache"
-    setattr(response, _OURS, True)
+    says = "private, no-cache" if private else "no-cache"
+    response.headers["Cache-Control"] = says
+    setattr(response, _OURS, says)
 
 
 def add_etag(response: HttpResponseBase) -> None:

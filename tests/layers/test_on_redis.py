@@ -1,0 +1,121 @@
+"""Every layer on a store behind the network: hits, freshness, and async code."""
+
+import asyncio
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.template import Context, Template
+from django.test import AsyncClient
+
+from django_layercache.decorators import cached
+from django_layercache.handlers import engines, get_engine
+from django_layercache.pages import visits
+from tests.pages.conftest import INSIDE, SITE
+from tests.testapp.models import Author
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=["redis", "django_redis"])
+def shared(request, settings, redis_server):
+    settings.LAYERCACHE = {"CACHE": request.param, "NAMESPACE": request.node.name, "GRACE": 0}
+    settings.ROOT_URLCONF = "tests.pages.urls"
+    settings.MIDDLEWARE = [SITE, *INSIDE]
+    visits._VARIANTS.clear()
+    yield
+    get_engine().store.reset()
+    engines.reset()
+
+
+def test_functions(shared):
+    calls = []
+
+    @cached
+    def names(prefix):
+        calls.append(prefix)
+        return list(Author.objects.filter(name__startswith=prefix).values_list("name", flat=True))
+
+    assert names("A") == names("A") == []
+    Author.objects.create(name="Ada")
+    assert names("A") == ["Ada"]
+    assert names.get_many([("A",), ("B",)]) == [["Ada"], []]
+    names.invalidate("A")
+    names("A"), names("B")
+    assert calls == ["A", "A", "B", "A"]
+
+
+def test_coroutine_functions(shared):
+    calls = []
+
+    @cached
+    async def count():
+        calls.append(1)
+        await asyncio.sleep(0)
+        return len(calls)
+
+    async def story():
+        first = await asyncio.gather(*(count() for _ in range(4)))
+        await count.invalidate()
+        return first, await count()
+
+    assert async_to_sync(story)() == ([1, 1, 1, 1], 2)
+
+
+def test_fragments(shared):
+    template = Template(
+        "{% load layercache %}{% layercache 600 'x' %}{{ authors|length }}{% endlayercache %}"
+    )
+
+    def shown():
+        return template.render(Context({"authors": Author.objects.all()}))
+
+    assert shown() == shown() == "0"
+    Author.objects.create(name="Ada")
+    assert shown() == "1"
+
+
+def test_pages(shared, client):
+    client.get("/greeting/")
+    assert "hit" in client.get("/greeting/").headers["Cache-Status"]
+    client.get("/authors/")
+    Author.objects.create(name="Ada")
+    assert client.get("/authors/").content == b"Ada"
+    visits._VARIANTS.clear()
+    assert "hit" in client.get("/authors/").headers["Cache-Status"]
+
+
+def test_async_pages(shared):
+    async def story():
+        client = AsyncClient()
+        await client.get("/aauthors/")
+        hit = await client.get("/aauthors/")
+        await Author.objects.acreate(name="Ada")
+        return hit, await client.get("/aauthors/")
+
+    hit, new = async_to_sync(story)()
+    assert "hit" in hit.headers["Cache-Status"]
+    assert new.content == b"Ada"
+
+
+def test_tampered_bytes_are_a_miss_in_every_layer(shared, client):
+    @cached
+    def function():
+        return "value"
+
+    template = Template("{% load layercache %}{% layercache 600 'x' %}y{% endlayercache %}")
+    for _ in range(2):
+        assert function() == "value"
+        assert template.render(Context()) == "y"
+        assert client.get("/authors/").content == b""
+        _tamper(get_engine().store)
+
+
+def _tamper(store):
+    """Put something in front of every entry."""
+    from redis import Redis
+
+    redis = Redis(connection_pool=store._pool)
+    for key in redis.scan_iter():
+        if redis.type(key) == b"string":
+            data = redis.get(key)
+            redis.set(key, b"evil" + data, keepttl=True)
