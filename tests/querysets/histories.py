@@ -1,0 +1,338 @@
+"""Several processes that write and read at once, and keep account of what must be visible.
+
+Every write adds one to a number in a row. When its commit has returned, the writer publishes in shared memory
+how high the number is. A reader notes what is published *before* it asks, and what it has seen itself: an answer
+that is lower comes from before a commit that had returned. The first such answer ends the history. Writers are
+killed in the middle of everything.
+
+Run by :mod:`tests.querysets.test_histories` as a program of its own: ``python -m tests.querysets.histories``, with a
+JSON object as its argument; it prints another.
+"""
+
+import json
+import mmap
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+
+ROWS = 4
+WRITERS = 3
+READERS = ("autocommit", "read committed", "repeatable read", "serializable")
+ALIAS = "postgres"
+
+
+class Board:
+    """Shared memory: how high each writer knows each row's number to be. No lock, so nobody can die with it."""
+
+    def __init__(self):
+        self._numbers = memoryview(mmap.mmap(-1, 8 * (ROWS * WRITERS + 1))).cast("q")
+
+    def stop(self):
+        self._numbers[-1] = 1
+
+    def is_open(self, deadline):
+        return not self._numbers[-1] and time.monotonic() < deadline
+
+    def publish(self, writer, row, number):
+        slot = writer * ROWS + row
+        self._numbers[slot] = max(self._numbers[slot], number)
+
+    def floors(self):
+        return [max(self._numbers[w * ROWS + row] for w in range(WRITERS)) for row in range(ROWS)]
+
+
+# -- writing -------------------------------------------------------------------------------------
+class Undo(Exception):
+    """Rolls back."""
+
+
+def raise_numbers(posts, row):
+    """Add one to the number in *row* (1 to ROWS), in one of many ways."""
+    from django.db import connections, transaction
+    from django.db.models import F
+
+    more = F("views") + 1
+
+    def in_autocommit():
+        posts.filter(pk=row).update(views=more)
+
+    def of_unknown_rows():
+        posts.filter(title=f"title {row}").update(views=more)
+
+    def in_sql():
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute("UPDATE testapp_post SET views = views + 1 WHERE id = %s", [row])
+
+    def in_a_transaction():
+        with transaction.atomic(ALIAS):
+            posts.filter(pk=row).update(views=more)
+
+    def of_a_locked_instance():
+        with transaction.atomic(ALIAS):
+            post = posts.select_for_update().get(pk=row)
+            post.views += 1
+            post.save()
+
+    def after_garbage():
+        with suppress(Undo), transaction.atomic(ALIAS):
+            posts.filter(pk=row).update(views=10**9)
+            list(posts.filter(pk=row).cached())
+            raise Undo
+        with transaction.atomic(ALIAS):
+            with suppress(Undo), transaction.atomic(ALIAS):
+                posts.filter(pk=row).update(views=10**9)
+                raise Undo
+            posts.filter(pk=row).update(views=more)
+
+    ways = (
+        in_autocommit,
+        of_unknown_rows,
+        in_sql,
+        in_a_transaction,
+        of_a_locked_instance,
+        after_garbage,
+    )
+    random.choice(ways)()
+
+
+def write_for_ever(writer, board):
+    from django.db import DatabaseError, connections
+
+    from tests.testapp.models import Post
+
+    posts = Post.objects.using(ALIAS)
+    while True:
+        row = random.randrange(ROWS)
+        try:
+            raise_numbers(posts, row + 1)
+            with connections[ALIAS].cursor() as cursor:
+                cursor.execute("SELECT views FROM testapp_post WHERE id = %s", [row + 1])
+                board.publish(writer, row, cursor.fetchone()[0])
+        except DatabaseError:  # a deadlock, a serialization failure
+            connections[ALIAS].close()
+        time.sleep(random.uniform(0, 0.004))
+
+
+def write_and_die(writer, board, deadline):
+    """Let a process write, kill it, let the next one write, ..."""
+    killed = 0
+    while board.is_open(deadline):
+        child = os.fork()
+        if child == 0:
+            random.seed()
+            write_for_ever(writer, board)
+        time.sleep(random.uniform(0.3, 1.2))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        killed += 1
+    return {"killed": killed}
+
+
+# -- reading -------------------------------------------------------------------------------------
+def ask(posts, kind):
+    """The numbers that one cached query gives, by row; *posts* decides whether it is cached."""
+    if kind == "row":
+        row = random.randrange(ROWS)
+        return {row: posts.get(pk=row + 1).views}
+    if kind == "rows":
+        return {post.pk - 1: post.views for post in posts.filter(pk__in=[1, 2])}
+    if kind == "join":
+        found = posts.select_related("author").order_by("author__name", "pk")
+        return {post.pk - 1: post.views for post in found}
+    if kind == "values":
+        return {pk - 1: views for pk, views in posts.values_list("pk", "views")}
+    from django.db.models import Max
+
+    return {
+        row: posts.filter(title=f"title {row + 1}").aggregate(n=Max("views"))["n"] for row in [1]
+    }
+
+
+KINDS = ("row", "rows", "join", "values", "aggregate")
+
+
+class Reader:
+    """Asks, compares, and counts."""
+
+    def __init__(self, board):
+        from tests.testapp.models import Post
+
+        self.board = board
+        self.posts = Post.objects.using(ALIAS)
+        self.seen = [0] * ROWS
+        self.stale = []
+        self.reads = 0
+
+    def floors(self):
+        return [max(pair) for pair in zip(self.board.floors(), self.seen, strict=True)]
+
+    def check(self, how, answer, floors, ceilings=None):
+        self.reads += 1
+        for row, number in answer.items():
+            if number < floors[row] or (ceilings and number > ceilings[row]) or number >= 10**9:
+                self.stale.append(f"{how}: row {row} is {number}, and was {floors[row]}")
+                self.board.stop()
+
+    def see(self, answer):
+        for row, number in answer.items():
+            self.seen[row] = max(self.seen[row], number)
+
+    def read_current(self):
+        if random.random() < 0.2:  # what the database itself has shown
+            self.see(ask(self.posts, random.choice(KINDS)))
+        kind = random.choice(KINDS)
+        floors = self.floors()
+        answer = ask(self.posts.cached(), kind)
+        self.check(kind, answer, floors)
+        self.see(answer)
+
+    def read_snapshot(self):
+        floors = self.board.floors()
+        snapshot = ask(self.posts, "values")
+        self.check("snapshot", snapshot, floors)
+        for _ in range(6):
+            kind = random.choice(KINDS)
+            self.check(kind, ask(self.posts.cached(), kind), snapshot, snapshot)
+            time.sleep(random.uniform(0, 0.002))
+
+
+def read_until(deadline, level, board):
+    from django.db import DatabaseError, connections, transaction
+
+    from django_layercache.handlers import get_engine
+
+    reader = Reader(board)
+    while board.is_open(deadline):
+        try:
+            if level == "autocommit":
+                reader.read_current()
+                continue
+            with transaction.atomic(ALIAS), connections[ALIAS].cursor() as cursor:
+                cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+                if level == "read committed":
+                    for _ in range(5):
+                        reader.read_current()
+                else:
+                    reader.read_snapshot()
+        except DatabaseError:
+            connections[ALIAS].close()
+    counts = get_engine().counts
+    return {"reads": reader.reads, "hits": counts["querysets", "hit"], "stale": reader.stale}
+
+
+# -- rules, switched off -------------------------------------------------------------------------
+def switch_off(rule):
+    from django_layercache.engine import attempts
+    from django_layercache.engine.writes import Write
+    from django_layercache.querysets import connections
+    from django_layercache.stores.redis import RedisStore
+
+    def release_before_commit(self):
+        unmarked = mark(self)
+        self._store.release(self._writer, self._marked)
+        self._marked = frozenset()
+        return unmarked
+
+    mark = Write.mark
+    if rule == "marks":
+        RedisStore.mark = lambda self, writer, tags, lease: None
+    elif rule == "release after commit":
+        Write.mark = release_before_commit
+    elif rule == "leases longer than a commit":
+        Write.mark = lambda self: setattr(self, "_lease", 0.0) or mark(self)
+    elif rule == "snapshots":
+        connections.TransactionIsolation.objection = lambda self, states, *rest: None
+    elif rule == "equal tokens":
+        use = attempts.Attempt._use
+        attempts.Attempt._use = lambda self, entry, states, *rest: use(
+            self, entry, entry.tokens, *rest
+        )
+    elif rule is not None:
+        raise ValueError(rule)
+
+
+# -- all together --------------------------------------------------------------------------------
+def in_children(jobs):
+    """Run each job in a forked process; return what they return."""
+    pipes = []
+    for job in jobs:
+        ours, theirs = os.pipe()
+        if os.fork() == 0:
+            os.close(ours)
+            status = 1
+            try:
+                random.seed()
+                os.write(theirs, json.dumps(job()).encode()[:60_000])
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(theirs)
+        pipes.append(ours)
+    results = []
+    for pipe in pipes:
+        with open(pipe, "rb") as answers:  # noqa: PTH123 - a descriptor
+            results.append(json.loads(answers.read() or b"{}"))
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return results
+
+
+def warm_up():
+    """Import what the children would have to, so that they live long enough to write. Connect to nothing."""
+    import redis  # noqa: F401
+    import sqlglot  # noqa: F401
+    from django.db import connections
+
+    from tests.testapp.models import Post
+
+    str(Post.objects.using(ALIAS).select_related("author").query)
+    str(connections[ALIAS].Database)
+
+
+def slow_down_commits():
+    """A commit takes its time: before the server has done it, and before its answer arrives."""
+    from django.db import connections
+
+    wrapper = type(connections[ALIAS])
+    commit = wrapper._commit
+
+    def slowly(self):
+        time.sleep(random.uniform(0, 0.01))
+        commit(self)
+        time.sleep(random.uniform(0, 0.01))
+
+    wrapper._commit = slowly
+
+
+def main(layercache, seconds, without=None):
+    import django
+
+    django.setup()
+    from django.test import override_settings
+
+    with ExitStack() as stack:
+        stack.enter_context(override_settings(LAYERCACHE=layercache))
+        switch_off(without)
+        warm_up()
+        slow_down_commits()
+        board = Board()
+        deadline = time.monotonic() + seconds
+        writers = [lambda w=w: write_and_die(w, board, deadline) for w in range(WRITERS)]
+        readers = [lambda level=level: read_until(deadline, level, board) for level in READERS]
+        results = in_children([*writers, *readers])
+    total = Counter()
+    stale = []
+    for level, result in zip([*["writer"] * WRITERS, *READERS], results, strict=True):
+        stale += [f"{level}: {line}" for line in result.pop("stale", [])]
+        total.update(result)
+    print(json.dumps({**total, "written": sum(board.floors()), "stale": stale}))
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))

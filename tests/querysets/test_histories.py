@@ -1,0 +1,58 @@
+"""Concurrent histories of several processes over PostgreSQL and Redis: no read is stale, whoever dies."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.querysets.conftest import on, use_store
+from tests.querysets.histories import ROWS
+from tests.testapp.models import Author, Post
+
+# Of seconds: short enough for many a writer to die with a mark, and for the mark to run out within the test.
+LEASE = 1
+LAYERCACHE = {"CACHE": "redis", "NAMESPACE": "histories", "LEASE": LEASE, "GRACE": 0}
+
+
+@pytest.fixture
+def rows(request, settings):
+    use_store(request, settings, "redis", NAMESPACE="histories")
+    for row in range(1, ROWS + 1):
+        author = Author.objects.using("postgres").create(name=f"author {row}")
+        Post.objects.using("postgres").create(pk=row, author=author, title=f"title {row}")
+
+
+def play(seconds, without=None):
+    arguments = {"layercache": LAYERCACHE, "seconds": seconds, "without": without}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.querysets.histories", json.dumps(arguments)],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@on("default", "postgres")
+def test_no_read_is_answered_from_before_a_commit_that_had_returned(rows):
+    history = play(seconds=8)
+    assert history["stale"] == []
+    # It was a history, on however slow a machine.
+    assert history["killed"] >= 5
+    assert history["written"] >= 10
+    assert history["reads"] >= 100
+    assert history["hits"] >= 20
+
+
+@on("default", "postgres")
+@pytest.mark.parametrize(
+    "rule",
+    ("marks", "release after commit", "snapshots", "equal tokens"),
+)
+def test_the_same_load_finds_stale_reads_where_a_rule_is_off(rows, rule):
+    assert play(seconds=40, without=rule)["stale"]
