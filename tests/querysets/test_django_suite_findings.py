@@ -2,12 +2,13 @@
 
 import pytest
 from django.db import transaction
-from django.db.models import BinaryField, GenericIPAddressField, Value
+from django.db.models import BinaryField, CharField, GenericIPAddressField, Value
+from django.db.models.functions import Cast
 from django.test import SimpleTestCase
 from django.test.testcases import DatabaseOperationForbidden
 
 from tests.querysets.world import cached, elsewhere, uncached, warm
-from tests.testapp.models import Author
+from tests.testapp.models import Author, Post
 
 
 class _Undo(Exception):
@@ -86,3 +87,13 @@ def test_bytes_and_addresses_can_be_asked_for(local_world, field, values):
 
     for value in values:
         assert warm(ask, value) == [value, value]
+
+
+def test_times_are_those_of_the_time_zone_in_force(world, settings):
+    def times():
+        as_text = Cast("published", CharField())
+        return list(world.all(Post).order_by("pk").values_list("published", as_text))
+
+    for use_tz, zone in [(True, "UTC"), (False, "Asia/Tokyo"), (False, "Asia/Kolkata")]:
+        settings.USE_TZ, settings.TIME_ZONE = use_tz, zone
+        assert warm(times) == uncached(times)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -59,8 +60,8 @@ class ConnectionState:
     @property
     def database(self) -> str:
         """Eight digits for the database's content: the same for two aliases of one database."""
-        settings = self.connection.settings_dict
-        place = (settings["NAME"], settings.get("HOST"), settings.get("PORT"))
+        said = self.connection.settings_dict
+        place = (said["NAME"], said.get("HOST"), said.get("PORT"))
         if place != self._place:
             identity = (self.connection.vendor, *map(str, place), *self._lifetime(str(place[0])))
             self._database = hashlib.blake2b(repr(identity).encode(), digest_size=4).hexdigest()
@@ -74,6 +75,18 @@ class ConnectionState:
         if name == ":memory:":
             return (self._private,)
         return (_PROCESS, str(os.getpid())) if "mode=memory" in name else ()
+
+    @property
+    def session(self) -> str:
+        """What decides, beside the database's content, what a statement returns here.
+
+        The time zone in which it shows times, the user whose rows it may see, the schemas that
+        it looks for tables in.
+        """
+        connection, said = self.connection, self.connection.settings_dict
+        return repr(
+            (said.get("USER"), said.get("OPTIONS"), connection.timezone_name, settings.USE_TZ)
+        )
 
     # -- its transaction ------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from django.db.models.sql.query import Query
 from django_layercache import tags
 from django_layercache.querysets import policies, sqlfunctions
 from django_layercache.querysets.bindings import Binding, bindings_of, bound_rows
-from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.joined import may_join_rows, rows_joined
 from django_layercache.querysets.rawsql import effect_of
 from django_layercache.querysets.sqltext import LONGEST, Scan, scan
@@ -80,7 +80,8 @@ class Plan:
 def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     """Look at the statement *sql* that *compiler* has made."""
     connection = compiler.connection
-    database = state_of(connection).database
+    state = state_of(connection)
+    database = state.database
     main = compiler.query.get_meta().db_table
     shape_of = _shape_of if len(sql) <= LONGEST else _shape_of.__wrapped__
     shape = shape_of(sql, connection.vendor, database)
@@ -90,7 +91,7 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
         unknown = "hand-written SQL reads something that is no model's table, and may be a view"
     if unknown is not None:
         return Plan(compiler, unknown=unknown)
-    key, unkeyable = _key(database, main, sql, params)
+    key, unkeyable = _key(state, main, sql, params)
     bindings = list(bindings_of(compiler.query, connection)) if shape.read_once else []
     partitions = _partitions(compiler.query, shape, database, bindings)
     is_once = tags.table_name(main) in shape.read_once
@@ -220,15 +221,17 @@ def _returns_its_rows(compiler: SQLCompiler) -> bool:
     )
 
 
-def _key(database: str, table: str, sql: str, params: Sequence[Any]) -> tuple[str, str | None]:
+def _key(
+    state: ConnectionState, table: str, sql: str, params: Sequence[Any]
+) -> tuple[str, str | None]:
     try:
         spelt = repr([_spelt(param) for param in params])
     except TypeError as error:
         return "", str(error)
     digest = hashlib.blake2b(
-        f"{len(sql)}:{sql}{spelt}".encode("utf-8", "surrogatepass"), digest_size=16
+        f"{len(sql)}:{sql}{spelt}{state.session}".encode("utf-8", "surrogatepass"), digest_size=16
     )
-    return f"q:{database}:{table}:{digest.hexdigest()}", None
+    return f"q:{state.database}:{table}:{digest.hexdigest()}", None
 
 
 def _spelt(param: Any) -> Any:
