@@ -85,6 +85,30 @@ def test_a_locale_middleware_of_ones_own_keeps_the_site_from_foreseeing(settings
     assert "hit" in ask("/language/", "de").headers["Cache-Status"]
 
 
+class Preferring:
+    """Activates a language by a cookie, and does not tell the request."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        if "prefers" in request.COOKIES:
+            translation.activate(request.COOKIES["prefers"])
+        return self.get_response(request)
+
+
+@pytest.mark.parametrize("prefix", ("/", "/cached/"))
+def test_a_language_that_the_request_does_not_know_of_is_not_mixed_up(settings, prefix):
+    own = "tests.pages.test_locales.Preferring"
+    site = [SITE] if prefix == "/" else []
+    settings.MIDDLEWARE = [INSIDE[0], LOCALE, own, *site, *INSIDE[1:]]
+    url = f"{prefix}language/"
+    assert ask(url, "en").content == b"en"
+    assert ask(url, "en", prefers="de").content == b"de"
+    assert ask(url, "en", prefers="fr").content == b"fr"
+    assert ask(url, "en").content == b"en"
+
+
 from django.middleware.locale import LocaleMiddleware  # noqa: E402
 
 

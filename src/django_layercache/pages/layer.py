@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 
 from django_layercache.engine import Engine
 from django_layercache.handlers import get_engine
-from django_layercache.pages.locales import Locale, active, chosen_later, foreseen
+from django_layercache.pages.locales import UNCLEAR, Locale, active, chosen_later, foreseen
 from django_layercache.pages.visits import Answer, Visit
 from django_layercache.timeouts import DEFAULT, Timeout
 
@@ -102,16 +102,22 @@ class PageLayer:
         outermost = is_site or not hasattr(request, _SITE)
         if is_site:
             setattr(request, _SITE, True)
-        visit = Visit(
+        locale = self._locale(request)
+        return Visit(
             request,
             prefix=self._name,
             timeout=self._timeout,
-            locale=self._locale(request),
+            locale=locale,
             outermost=outermost,
+            bypass=self._nobody_knows_the_language(locale),
         )
+
+    def _nobody_knows_the_language(self, locale: Locale) -> str | None:
+        if locale.language == UNCLEAR:
+            return "the active language is not the request's"
         if self._middleware is not None and chosen_later(self._middleware[1]):
-            visit.bypass = visit.bypass or "its language is chosen later, nobody knows how"
-        return visit
+            return "its language is chosen later, nobody knows how"
+        return None
 
     def _locale(self, request: HttpRequest) -> Locale:
         if self._middleware is None:

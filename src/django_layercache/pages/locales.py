@@ -16,9 +16,13 @@ from django.middleware.locale import LocaleMiddleware
 from django.utils import timezone, translation
 from django.utils.module_loading import import_string
 
-__all__ = ["Locale", "active", "chosen_later", "foreseen", "with_locale"]
+__all__ = ["UNCLEAR", "Locale", "active", "chosen_later", "foreseen", "with_locale"]
 
 _DJANGOS_OWN = f"{LocaleMiddleware.__module__}.{LocaleMiddleware.__qualname__}"
+
+
+#: The request's own language and the active one disagree. Django's key would name the first.
+UNCLEAR = "?"
 
 
 class Locale(NamedTuple):
@@ -32,7 +36,7 @@ def active(request: HttpRequest) -> Locale:
     """What is active now; the request's own language first, as in Django's key."""
     language = translation.get_language() if settings.USE_I18N else None
     if settings.USE_I18N and getattr(request, "LANGUAGE_CODE", language) != language:
-        language = "?"  # the two disagree: nobody foresees that
+        language = UNCLEAR
     return Locale(language, timezone.get_current_timezone_name() if settings.USE_TZ else "")
 
 
@@ -48,7 +52,7 @@ def foreseen(request: HttpRequest, before: tuple[str, ...], after: tuple[str, ..
         zone = timezone.get_default_timezone_name() if settings.USE_TZ else ""
     if settings.USE_I18N:
         if hasattr(request, "LANGUAGE_CODE"):
-            language = request.LANGUAGE_CODE
+            language = active(request).language
         elif _DJANGOS_OWN in after:
             language = _as_django_chooses(request)
     return Locale(language, zone)

@@ -97,7 +97,9 @@ def _name(view: Any) -> str:
 
 
 def _is_unrendered(response: Any) -> bool:
-    return callable(getattr(response, "render", None)) and not response.is_rendered
+    return callable(getattr(response, "render", None)) and not getattr(
+        response, "is_rendered", False
+    )
 
 
 def _check_request(request: Any) -> None:

@@ -57,9 +57,10 @@ class Visit:
         timeout: Timeout,
         locale: Locale,
         outermost: bool,
+        bypass: str | None = None,
     ) -> None:
         self.request = request
-        self.bypass = storable.why_not_looked_up(request)
+        self.bypass = storable.why_not_looked_up(request) or bypass
         #: What was learned from the response, for other processes.
         self.hint: bytes | None = None
         self._prefix = prefix
