@@ -68,6 +68,12 @@ def test_a_test_case_without_databases_is_not_answered_from_the_store():
         elsewhere(cached, _names)
 
 
+@pytest.mark.usefixtures("forbidden_databases")
+def test_a_test_case_without_databases_may_evaluate_what_needs_none():
+    assert cached(lambda: list(Author.objects.none().values())) == []
+    assert cached(lambda: Author.objects.filter(pk__in=[]).count()) == 0
+
+
 @pytest.mark.parametrize(
     ("field", "values"),
     [

@@ -31,10 +31,10 @@ def read(
         return _run(run)
     if compiler.connection.needs_rollback:
         return _run(run)  # which raises, cache or no cache: the transaction is broken
-    _raise_if_forbidden(compiler.connection)
     statement = _compiled(compiler)
     if statement is None:
         return _run(run)
+    _raise_if_forbidden(compiler.connection)
     plan = plan_of(compiler, *statement)
     watched = _with_statement(compiler, statement, run)
     if plan.unknown is not None:
