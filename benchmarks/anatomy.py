@@ -37,6 +37,7 @@ def _table(store: str, cases: dict[str, dict[str, float]]) -> Table:
     ]
     whole = ["the whole, without stopwatches", *(duration(case[""]) for case in cases.values())]
     return Table(
+        f"anatomy-{store}",
         f"A hit in the {store} store",
         ["", *cases],
         [("", rows), ("", [["sum", *map(duration, sums.values())], whole])],

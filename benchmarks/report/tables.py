@@ -18,8 +18,9 @@ _WIDTH = 150  # of the widest table
 
 @dataclass
 class Table:
-    """*sections* are titled groups of rows; a row's first cell is its name."""
+    """*sections* are titled groups of rows; a row's first cell is its name. *name* is for files."""
 
+    name: str
     title: str
     columns: list[str]
     sections: list[tuple[str, list[list[str]]]] = field(default_factory=list)
@@ -134,9 +135,8 @@ def _timings(results: dict[str, Any]) -> Iterator[Table]:
                 name for name, kind in CONTENDERS.items() if {"none", store} & set(kind.stores)
             ]
             columns = ["", *(CONTENDERS[name].title for name in names)]
-            table = Table(
-                f"{_DATABASES[database]}, entries kept {_in(place)}", columns, note=RATIOS
-            )
+            title = f"{_DATABASES[database]}, entries kept {_in(place)}"
+            table = Table(f"{database}-{store}", title, columns, note=RATIOS)
             for group, title in GROUPS.items():
                 rows = [
                     [scenario.title, *map(_cell, cells)]
@@ -175,6 +175,7 @@ def _dependents(results: dict[str, Any]) -> Table:
     lines = results["dependents"]
     numbers = sorted({line["entries"] for line in lines})
     table = Table(
+        "dependents",
         "A save(), and the entries that depend on the row",
         ["", *(f"{number:,} entries".replace(",", " ") for number in numbers)],
     )
@@ -199,7 +200,9 @@ def _memory(results: dict[str, Any]) -> Table:
         ]
         for line in sorted(results["memory"], key=lambda line: line["store"])
     ]
-    return Table("Memory for each entry, bookkeeping included", ["", *kinds], [("", rows)])
+    return Table(
+        "memory", "Memory for each entry, bookkeeping included", ["", *kinds], [("", rows)]
+    )
 
 
 def _stampedes(results: dict[str, Any]) -> Table:
@@ -214,7 +217,7 @@ def _stampedes(results: dict[str, Any]) -> Table:
     ]
     threads, slow = STAMPEDE["threads"], STAMPEDE["seconds"]
     title = f"{threads} threads ask for the same result of a query that takes {slow} s"
-    return Table(title, ["", "queries run", "until all have it"], [("", rows)])
+    return Table("stampedes", title, ["", "queries run", "until all have it"], [("", rows)])
 
 
 def _freshness(results: dict[str, Any]) -> Table:
@@ -231,6 +234,7 @@ def _freshness(results: dict[str, Any]) -> Table:
         for way in lines[0]["fresh"]
     ]
     return Table(
+        "freshness",
         "Is the next read fresh, after …",
         ["", *(CONTENDERS[name].title for name in names)],
         [("", rows)],
