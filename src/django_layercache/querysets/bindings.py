@@ -1,5 +1,6 @@
 """Which rows and partitions a query is bound to: ``pk = 5``, ``post_id IN (1, 2, 3)``, at the top of its conditions."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ __all__ = ["MOST_ROWS", "Binding", "bindings_of", "bound_rows", "row_key"]
 
 #: A query that names more rows than this depends on any row instead.
 MOST_ROWS = 50
+
+#: Characters of a textual key up to which it is readable in a tag.
+LONGEST_TEXT = 24
 
 _INTEGERS: tuple[type, ...] = (
     fields.AutoField, fields.BigAutoField, fields.SmallAutoField, fields.IntegerField,
@@ -91,8 +95,15 @@ def row_key(field: "Field[Any, Any]", value: Any, connection: BaseDatabaseWrappe
     if kind is fields.UUIDField:
         return value.hex if isinstance(value, UUID) else None
     if kind in _TEXTS and isinstance(value, str) and _compares_bytewise(field, connection):
-        return quote(str(value), safe="")
+        return _spelt_text(str(value))
     return None
+
+
+def _spelt_text(text: str) -> str:
+    """*text*, or a digest of one that is long: it may be a secret, as a session's key is."""
+    if len(text) <= LONGEST_TEXT:
+        return quote(text, safe="")
+    return "~" + hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def _compares_bytewise(field: Any, connection: BaseDatabaseWrapper) -> bool:
