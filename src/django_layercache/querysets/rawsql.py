@@ -7,10 +7,11 @@ that is not plainly a query is such a doubt.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from django_layercache.querysets.sqlfunctions import KNOWN, VOLATILE
 from django_layercache.querysets.sqltext import scan
 from django_layercache.tags import table_name
 
@@ -125,12 +126,12 @@ def _query(sql: str, vendor: str) -> Effect:
     if parsed is None:
         may_write = scanned.may_write or _has_several_statements(sql)
         return ANYTHING if may_write else Effect(reads=None)
+    if scanned.functions - KNOWN - VOLATILE:
+        return replace(parsed, reads=None)  # of the server's own, such as the size of a table
     return parsed
 
 
 def _calls_unknown(functions: frozenset[str]) -> bool:
-    from django_layercache.querysets.sqlfunctions import KNOWN, VOLATILE
-
     return any(
         name not in KNOWN and name not in VOLATILE and not name.startswith(("PG_", "SQLITE_"))
         for name in functions
