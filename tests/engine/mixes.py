@@ -59,7 +59,7 @@ MIXES = {
             reader("R", behind_a_key(), times=1),
             snapshot_reader("S", behind_a_key(), behind_a_key()),
         ),
-        {"evict": 1},
+        {},
         **BEHIND,
     ),
     "one writer, two readers": Mix(
