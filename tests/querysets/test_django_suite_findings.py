@@ -1,6 +1,9 @@
 """What a run of Django's own tests, with every model's queries cached, has brought to light."""
 
+import asyncio
+
 import pytest
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 from django.db.models import BinaryField, CharField, GenericIPAddressField, Value
 from django.db.models.functions import Cast
@@ -103,3 +106,13 @@ def test_times_are_those_of_the_time_zone_in_force(world, settings):
     for use_tz, zone in [(True, "UTC"), (False, "Asia/Tokyo"), (False, "Asia/Kolkata")]:
         settings.USE_TZ, settings.TIME_ZONE = use_tz, zone
         assert warm(times) == uncached(times)
+
+
+@pytest.mark.usefixtures("local_world")
+def test_a_queryset_is_not_answered_from_the_store_on_an_event_loop():
+    async def ask():
+        return cached(_names)
+
+    warm(_names)
+    with pytest.raises(SynchronousOnlyOperation):
+        asyncio.run(ask())

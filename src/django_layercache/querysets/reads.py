@@ -8,6 +8,7 @@ from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI, SINGLE
+from django.utils.asyncio import async_unsafe
 
 from django_layercache.engine import Recipe, recording_scope
 from django_layercache.handlers import get_engine
@@ -86,12 +87,13 @@ def _as_rows(result: Any, result_type: str | None) -> list[Any]:
     return list(chain.from_iterable(result))
 
 
+@async_unsafe
 def _raise_if_forbidden(connection: BaseDatabaseWrapper) -> None:
-    """Raise where Django's test cases do not allow the database to be asked.
+    """Raise what the database would, where it may not be asked: an answer from the store would hide that.
 
-    They put something that raises in the place of an open connection's ``cursor()``, and of
-    ``ensure_connection()`` for those that are not open. An answer from the store would hide
-    that the tested code asks the database.
+    It may not from an event loop's thread. And Django's test cases put something that raises
+    in the place of an open connection's ``cursor()``, and of ``ensure_connection()`` for those
+    that are not open.
     """
     cursor = connection.__dict__.get("cursor")
     if cursor is not None and type(cursor).__name__ == "_DatabaseFailure":
