@@ -102,7 +102,7 @@ def _cache_is_overridden_away() -> bool:
     A project that has never had such a cache is told so by an error.
     """
     alias = conf.get("CACHE")
-    if alias is None or not _are_overridden(settings._wrapped):
+    if alias is None or not _are_overridden(getattr(settings, "_wrapped", None)):
         return False
     try:
         return pool_of(caches[alias]) is None
