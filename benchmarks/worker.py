@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from time import monotonic, perf_counter_ns, sleep
 from typing import Any
+from unittest import mock
 
 from benchmarks.scenarios.base import TIMED, Call
 
@@ -42,13 +43,13 @@ class Worker:
         return rows
 
     def prepare(self, scenario: str) -> dict[str, Any] | None:
-        """Warm up; ``None`` if there is nothing to measure here. Says how many queries a call runs."""
+        """Warm up; ``None`` if there is nothing to measure here. Says what one call asks for."""
         module, name = self._where[scenario].split(".")
         call = getattr(import_module(f"benchmarks.scenarios.{module}"), name)(self._contender)
         if call is None:
             return None
         self._calls[scenario] = call
-        return {"queries": _warm_up(call), "is_hit": call.is_hit}
+        return {**_warm_up(call), "is_hit": call.is_hit}
 
     def measure(self, scenario: str, seconds: float) -> dict[str, float]:
         """One round: the median and the mean of one call, in seconds, and how many there were."""
@@ -105,34 +106,45 @@ class Worker:
         return anatomy(self._contender, settings.ASSIGNMENT["store"], times)
 
 
-def _warm_up(call: Call) -> float:
-    """Call until a whole pass is hits, if they are to be hits; returns queries per call."""
+def _warm_up(call: Call) -> dict[str, float]:
+    """Call until a whole pass is hits, if they are to be hits; returns what one call asks for."""
     end = monotonic() + _PATIENCE
     while True:
         for _ in range(call.warm_up):
             call.once()
-        queries = _queries_of(call.once, call.warm_up)
+        asked = _asked(call.once, call.warm_up)
         call.tidy()
-        if not call.is_hit or queries == 0:
-            return queries / call.warm_up
+        if not call.is_hit or not asked["queries"]:
+            return asked
         if monotonic() > end:
-            raise RuntimeError(f"This should be a hit, and runs {queries / call.warm_up} queries.")
+            raise RuntimeError(f"This should be a hit, and runs {asked['queries']} queries.")
         sleep(0.1)
 
 
-def _queries_of(once: Callable[[], Any], times: int) -> int:
+def _asked(once: Callable[[], Any], times: int) -> dict[str, float]:
+    """How many queries a call runs, and how many round trips to Redis it makes."""
     from django.db import connection
+    from redis.connection import AbstractConnection
 
-    ran: list[str] = []
+    queries: list[None] = []
+    trips: list[None] = []
+    send = AbstractConnection.send_packed_command
 
-    def note(execute: Any, sql: str, *rest: Any) -> Any:
-        ran.append(sql)
-        return execute(sql, *rest)
+    def note_query(execute: Any, *rest: Any) -> Any:
+        queries.append(None)
+        return execute(*rest)
 
-    with connection.execute_wrapper(note):
+    def note_trip(self: Any, *args: Any, **kwargs: Any) -> Any:
+        trips.append(None)
+        return send(self, *args, **kwargs)
+
+    with (
+        connection.execute_wrapper(note_query),
+        mock.patch.object(AbstractConnection, "send_packed_command", note_trip),
+    ):
         for _ in range(times):
             once()
-    return len(ran)
+    return {"queries": len(queries) / times, "trips": len(trips) / times}
 
 
 def _times(once: Callable[[], Any], seconds: float) -> list[int]:

@@ -36,6 +36,7 @@ def all_tables(results: dict[str, Any]) -> list[Table]:
     """Every table that the results have figures for."""
     made = [*_timings(results)]
     for name, make in (
+        ("timings", _trips),
         ("dependents", _dependents),
         ("memory", _memory),
         ("stampedes", _stampedes),
@@ -169,6 +170,30 @@ def _cell(cell: Cell | None) -> str:
     if cell.ratio is None:
         return f"{duration(cell.seconds)} ±{cell.spread:.0%}"
     return f"{duration(cell.seconds)} {digits(cell.ratio)}× ±{cell.spread:.0%}"
+
+
+def _trips(results: dict[str, Any]) -> Table:
+    lines = [line for line in results["timings"] if line["store"] == "redis" and "trips" in line]
+    names = [name for name in CONTENDERS if any(line["contender"] == name for line in lines)]
+    trips = {(line["scenario"], line["contender"]): line["trips"] for line in lines}
+    table = Table(
+        "trips",
+        "Round trips to Redis for each call",
+        ["", *(CONTENDERS[name].title for name in names)],
+    )
+    for group, title in GROUPS.items():
+        rows = [
+            [scenario.title, *(_number(trips.get((scenario.name, name))) for name in names)]
+            for scenario in TIMED
+            if scenario.group == group and any((scenario.name, name) in trips for name in names)
+        ]
+        if rows:
+            table.sections.append((title, rows))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:g}" if value < 10 else digits(value)
 
 
 def _dependents(results: dict[str, Any]) -> Table:
