@@ -21,6 +21,9 @@ from django_layercache.stores.local import LocalStore
 
 __all__ = ["EngineHandler", "get_engine", "pool_of"]
 
+#: How long the first one who asks for the engine waits until the outbox is empty, in seconds.
+FIRST_PATIENCE = 1.0
+
 
 class EngineHandler:
     """The engine of this process.
@@ -58,9 +61,12 @@ class EngineHandler:
 
     def _make(self) -> Engine:
         with self._lock:
-            if self._engine is None:
-                self._engine = self._new_engine()
-            return self._engine
+            if self._engine is not None:
+                return self._engine
+            engine = self._engine = self._new_engine()
+        if engine.outages.in_debt:
+            engine.outages.settle_first(FIRST_PATIENCE)
+        return engine
 
     def _new_engine(self) -> Engine:
         is_usable = not _cache_is_overridden_away()
@@ -74,6 +80,7 @@ class EngineHandler:
             enabled=is_usable and conf.get("ENABLED"),
             **self.parts,
         )
+        engine.outages.begin()
         if self._replaced:
             # Writes went to another store meanwhile: this one has missed them.
             engine.distrust()

@@ -257,3 +257,31 @@ def test_async_code_bypasses_a_store_that_is_away() -> None:
     store.away = set()
     until_paid(engine)
     change(engine, "a")
+
+
+def test_a_debt_lasts_until_the_write_that_could_not_mark_has_told_the_store(
+    engine: Engine, store: FailingStore
+) -> None:
+    store.away = {"all"}
+    write = engine.new_write()
+    write.touch(["a"])
+    assert write.mark() == ["a"]
+    engine.outages.owe()
+    store.away = set()
+    time.sleep(0.1)
+    assert engine.outages.in_debt
+    write.release()
+    until_paid(engine)
+
+
+def test_a_write_that_is_forgotten_by_everybody_holds_no_debt(
+    engine: Engine, store: FailingStore
+) -> None:
+    store.away = {"all"}
+    write = engine.new_write()
+    write.touch(["a"])
+    write.mark()
+    engine.outages.owe()
+    store.away = set()
+    del write
+    until_paid(engine)

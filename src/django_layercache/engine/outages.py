@@ -9,7 +9,8 @@ the debt.
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import Store
@@ -40,7 +41,8 @@ class Outages:
         self._in_debt = False
         self._debts = 0
         self._thread: threading.Thread | None = None
-        self._complained = False
+        self._announced = self._complained = False
+        self._unmarked: WeakSet[Any] = WeakSet()
 
     @property
     def in_debt(self) -> bool:
@@ -58,16 +60,36 @@ class Outages:
             self._owed.update(tags)
             self._owes_everything |= everything
             self._debts += 1
-            if not self._in_debt:
-                logger.warning(
-                    "The store is away. Everything is read from the database until it is back."
-                )
+            self._announce()
             self._in_debt = True
             self._see_that_it_is_paid()
 
     def owe_everything(self) -> None:
         """The store has missed nobody knows what."""
         self.owe(everything=True)
+
+    def begin(self) -> None:
+        """A process begins in debt: it does not know what others have left in the outbox."""
+        if not self._store.in_process and self.outbox is not None:
+            self._in_debt = True
+
+    def settle_first(self, patience: float) -> None:
+        """Pay the debt of the beginning, and wait for that; for *patience* seconds at the most."""
+        with self._lock:
+            self._see_that_it_is_paid()
+            thread = self._thread
+        if thread is not None:
+            thread.join(patience)
+
+    def hold(self, write: Any) -> None:
+        """*write* is going to commit without marks: no debt ends before it has told the store."""
+        with self._lock:
+            self._unmarked.add(write)
+
+    def let_go(self, write: Any) -> None:
+        """*write* has released, or given up."""
+        with self._lock:
+            self._unmarked.discard(write)
 
     def _see_that_it_is_paid(self) -> None:
         if self._in_debt and self._has_no_payer():
@@ -94,11 +116,13 @@ class Outages:
                 self._owes_everything |= everything
             return False
         with self._lock:
-            if self._debts != debts:
-                return False  # something new was missed meanwhile
-            self._in_debt = self._complained = False
+            if self._debts != debts or self._unmarked:
+                return False  # something new was missed meanwhile, or is about to be
+            announced = self._announced
+            self._in_debt = self._announced = self._complained = False
             self._thread = None
-        logger.warning("The store is back, and knows what it missed.")
+        if announced:
+            logger.warning("The store is back, and knows what it missed.")
         return True
 
     def _settle(self, owed: set[str], everything: bool) -> bool:
@@ -110,6 +134,7 @@ class Outages:
             if self.outbox is not None:
                 self.outbox.drain(self._touch)
         except StoreUnavailable:
+            self._announce()
             return False
         except Exception:
             if not self._complained:  # once, not with each try
@@ -117,6 +142,13 @@ class Outages:
             self._complained = True
             return False
         return True
+
+    def _announce(self) -> None:
+        if not self._announced:
+            self._announced = True
+            logger.warning(
+                "The store is away. Everything is read from the database until it is back."
+            )
 
     def _touch(self, tags: Iterable[str]) -> None:
         # A release of a mark that is not there draws a new token all the same.

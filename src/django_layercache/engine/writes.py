@@ -23,7 +23,7 @@ __all__ = ["Write"]
 class Write:
     """The tags that one transaction (or one statement in autocommit) changes."""
 
-    __slots__ = ("_lease", "_marked", "_outages", "_store", "_writer", "dirty")
+    __slots__ = ("__weakref__", "_lease", "_marked", "_outages", "_store", "_writer", "dirty")
 
     def __init__(self, store: Store, outages: Outages, lease: float) -> None:
         self._store = store
@@ -58,24 +58,24 @@ class Write:
         try:
             self._store.mark(self._writer, self._marked, self._lease)
         except StoreUnavailable:
+            self._outages.hold(self)
             return sorted(self._marked)
         return []
 
     def release(self) -> None:
         """Take the marks away, under new tokens, and begin anew. Never fails."""
-        tags, writer = self._marked, self._writer
+        if self._marked:
+            try:
+                self._store.release(self._writer, self._marked)
+            except StoreUnavailable:
+                # The lease covers it where the mark was placed; the debt covers the rest.
+                self._outages.owe(self._marked)
         self.abandon()
-        if not tags:
-            return
-        try:
-            self._store.release(writer, tags)
-        except StoreUnavailable:
-            # The lease covers it where the mark was placed; the debt covers the rest.
-            self._outages.owe(tags)
 
     def abandon(self) -> None:
         """Leave the marks to their lease: nobody knows whether the commit happened."""
         self._marked = frozenset()
+        self._outages.let_go(self)
         self.forget()
 
     def forget(self) -> None:

@@ -12,7 +12,7 @@ from django_layercache.handlers import get_engine
 from django_layercache.querysets import policies, transactions
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.rawsql import ANYTHING, Effect, effect_of
-from django_layercache.querysets.watching import is_dealt_with
+from django_layercache.querysets.watching import is_dealt_with, is_ours
 from django_layercache.querysets.writes import tags_of_effect
 
 __all__ = ["UNWATCHED", "call", "run", "watched"]
@@ -24,6 +24,8 @@ UNWATCHED = frozenset({"copy", "copy_expert", "copy_from", "copy_to", "executesc
 def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -> Any:
     """*execute* the statement *sql* on *connection*."""
     state = state_of(connection)
+    if is_ours():
+        return execute()
     if is_dealt_with():
         if state.snapshot is None and state.in_transaction:
             transactions.take_snapshot(state)
