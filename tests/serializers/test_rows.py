@@ -1,5 +1,6 @@
 """Rows as bytes: what goes in comes out, and nothing that comes out was not put in."""
 
+import json
 import pickle
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -167,3 +168,28 @@ def test_a_time_that_comes_twice_is_not_stored():
     row = (time(2, 30, fold=1),)
     with pytest.raises(Unstorable):
         RowsCodec.dumps([row])
+
+
+@pytest.mark.parametrize("fold", (0, 1))
+@pytest.mark.parametrize(
+    "wall_clock",
+    (
+        "0001-01-01T00:00:00",
+        "9999-12-31T23:59:59.999999",
+        "2024-03-31T02:30:00",  # skipped in Berlin: the clocks went forward
+        "2024-10-27T02:30:00",  # shown twice
+    ),
+)
+@pytest.mark.parametrize("key", ("Europe/Berlin", "America/New_York"))
+def test_whatever_a_clock_in_a_time_zone_shows_is_shown_again(wall_clock, key, fold):
+    shown = datetime.fromisoformat(wall_clock).replace(tzinfo=ZoneInfo(key), fold=fold)
+    for rows in ([(shown,)], [(shown,), (shown,)]):
+        assert repr(RowsCodec.loads(RowsCodec.dumps(rows))) == repr(rows)
+
+
+@pytest.mark.parametrize("key", ("Europe", "../x", "/etc/passwd", "", "\0", "a" * 5000))
+def test_a_time_zone_that_is_none_is_undecodable(key):
+    data = RowsCodec.dumps([(datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")),)])
+    hostile = data.replace(b"Europe/Berlin", json.dumps(key)[1:-1].encode())
+    with pytest.raises(Undecodable):
+        RowsCodec.loads(hostile)

@@ -24,7 +24,7 @@ A single row is ``r1`` and, as JSON, the codes and the values.
 import json
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -380,7 +380,8 @@ def _tag(value: Any) -> Any:
     if kind is dict and all(type(key) is str for key in value):
         return ["o", {key: _tag(item) for key, item in value.items()}]
     if kind is datetime and type(value.tzinfo) is ZoneInfo and value.tzinfo.key:
-        return ["z", [value.astimezone(UTC).isoformat(), value.tzinfo.key]]
+        # By the wall clock: not every time that a wall clock can show has one of UTC's.
+        return ["z", [value.replace(tzinfo=None).isoformat(), value.tzinfo.key, value.fold]]
     code, encode, can = _ENCODERS.get(kind, (_TAGGED, None, None))
     if encode and can and can(value):
         return [code, encode(value)]
@@ -398,7 +399,8 @@ def _untag(value: Any) -> Any:
     if code == "o":
         return {key: _untag(item) for key, item in payload.items()}
     if code == "z":
-        return datetime.fromisoformat(payload[0]).astimezone(ZoneInfo(payload[1]))
+        wall_clock, key, fold = payload
+        return datetime.fromisoformat(wall_clock).replace(tzinfo=ZoneInfo(key), fold=fold)
     return _DECODERS[code](payload)
 
 
