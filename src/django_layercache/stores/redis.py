@@ -1,7 +1,6 @@
 """The `redis` store: Redis or Valkey, one server. Each operation is one script, hence atomic."""
 
 import hashlib
-import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -15,13 +14,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from django_layercache.exceptions import StoreUnavailable, Undecodable
+from django_layercache.serializers.reports import report_undecodable
 from django_layercache.stores import _lua, entries
 from django_layercache.stores.base import Entry, Reading, Token, TokenState
 from django_layercache.stores.breaker import Breaker
 
 __all__ = ["RedisStore"]
-
-logger = logging.getLogger("django_layercache.stores")
 
 #: Seconds, where the project's own connection options say nothing.
 CONNECT_TIMEOUT = 0.25
@@ -71,8 +69,6 @@ class RedisStore:
             if options[name] is None:
                 options[name] = CONNECT_TIMEOUT if "connect" in name else RESPONSE_TIMEOUT
         options["decode_responses"] = False
-        # Keys and tags may hold whatever a visitor sends, half a surrogate pair included.
-        options["encoding"], options["encoding_errors"] = "utf-8", "surrogatepass"
         options["redis_connect_func"] = self._on_connect
         # Once, for a pooled connection that the server has closed meanwhile. A time-out is
         # not tried again: the visitor has waited already.
@@ -81,7 +77,14 @@ class RedisStore:
         return redis.ConnectionPool(connection_class=pool.connection_class, **options)
 
     def _on_connect(self, connection: Any) -> None:
-        connection.on_connect()
+        try:
+            connection.on_connect()
+            self._identify(connection)
+        except BaseException:
+            connection.disconnect()  # it must not be used before it knows its server
+            raise
+
+    def _identify(self, connection: Any) -> None:
         connection.send_command("INFO", "server")
         info = connection.read_response()
         text = info.decode() if isinstance(info, bytes) else str(info)
@@ -100,20 +103,17 @@ class RedisStore:
         return self._reading(key, tags, reply)
 
     def read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
-        pipeline = self._client.pipeline(transaction=False)
-        for key, tags in requests:
-            keys = self._keys(key)
-            pipeline.eval(self._sources["read"], len(keys), *keys, *self._arguments(*tags))
-        replies = self._guarded(pipeline.execute)
+        replies = self._run_many(
+            "read", [(self._keys(key), self._arguments(*tags)) for key, tags in requests]
+        )
         return [
             self._reading(key, tags, reply)
             for (key, tags), reply in zip(requests, replies, strict=True)
         ]
 
     def write(self, key: str, entry: Entry, timeout: float | None) -> None:
-        milliseconds = None if timeout is None else max(1, round(timeout * 1000))
-        data = entries.pack(key, entry)
-        self._guarded(self._client.set, self._entry_key(key), data, px=milliseconds)
+        expiry = [] if timeout is None else ["PX", max(1, round(timeout * 1000))]
+        self._send([["SET", self._entry_key(key), entries.pack(key, entry), *expiry]])
 
     def mark(self, writer: str, tags: Iterable[str], lease: float) -> None:
         self._run("mark", [self._register], writer, round(lease * 1e6), *tags)
@@ -122,7 +122,7 @@ class RedisStore:
         self._run("release", [self._register], writer, *tags)
 
     def delete(self, key: str) -> None:
-        self._guarded(self._client.delete, self._entry_key(key))
+        self._send([["DEL", self._entry_key(key)]])
 
     def reset(self) -> None:
         self._run("reset", [self._register])
@@ -136,30 +136,59 @@ class RedisStore:
     # -- one round trip -------------------------------------------------------------------
 
     def _run(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
-        return self._guarded(self._evaluate, name, keys, self._arguments(*arguments))
+        (reply,) = self._run_many(name, [(keys, self._arguments(*arguments))])
+        return reply
 
-    def _evaluate(self, name: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    def _run_many(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+    ) -> list[Any]:
+        """The script *name* with each of these keys and arguments."""
+        tails = [[len(keys), *keys, *arguments] for keys, arguments in calls]
         try:
-            return self._client.execute_command(
-                "EVALSHA", self._digests[name], len(keys), *keys, *arguments
-            )
-        except NoScriptError:
-            return self._client.execute_command(
-                "EVAL", self._sources[name], len(keys), *keys, *arguments
-            )
+            return self._send([["EVALSHA", self._digests[name], *tail] for tail in tails])
+        except _UnknownScript:
+            return self._send([["EVAL", self._sources[name], *tail] for tail in tails])
 
-    def _guarded(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         self._breaker.check()
         try:
-            reply = function(*args, **kwargs)
+            replies = self._exchange_again(commands)
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             self._breaker.failed()
             raise StoreUnavailable(f"the Redis server does not answer: {error}") from error
-        except (ResponseError, RedisError) as error:
-            # It answers, but refuses: out of memory, read-only, not permitted.
-            raise StoreUnavailable(f"the Redis server refuses: {error}") from error
+        except RedisError as error:
+            raise StoreUnavailable(f"the Redis server cannot be talked to: {error}") from error
         self._breaker.succeeded()
-        return reply
+        for reply in replies:
+            if isinstance(reply, NoScriptError):
+                raise _UnknownScript
+            if isinstance(reply, Exception):
+                # It answers, but refuses: out of memory, read-only, not permitted.
+                raise StoreUnavailable(f"the Redis server refuses: {reply}") from reply
+        return replies
+
+    def _exchange_again(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        # Once more, for a pooled connection that the server has closed meanwhile. A time-out
+        # is not tried again: the visitor has waited already.
+        try:
+            return self._exchange(commands)
+        except RedisConnectionError:
+            return self._exchange(commands)
+
+    def _exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send all *commands* at once; the reply to each, or the error that it got."""
+        encoded = [[_encoded(part) for part in command] for command in commands]
+        connection: Any = self._pool.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands(encoded))
+            return [_reply(connection) for _ in commands]
+        except BaseException:
+            # Interrupted (a soft time limit, a signal's handler): a reply may be under way, and
+            # whoever takes this connection next would take it for theirs.
+            connection.disconnect()
+            raise
+        finally:
+            self._pool.release(connection)
 
     def _arguments(self, *arguments: Any) -> list[Any]:
         return [self._prefix, secrets.token_hex(4), self._grace, _TOKEN_TTL, *arguments]
@@ -185,5 +214,21 @@ class RedisStore:
         try:
             return entries.unpack(key, data)
         except Undecodable as error:
-            logger.warning("Entry %r in the store is damaged and counts as a miss: %s", key, error)
+            report_undecodable("entry", str(error))
             return None
+
+
+class _UnknownScript(Exception):
+    """The server was restarted, or has forgotten its scripts."""
+
+
+def _encoded(part: Any) -> Any:
+    """Keys and tags may hold whatever a visitor sends, half a surrogate pair included."""
+    return part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
