@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,12 @@ def markdown(table: Table) -> str:
 
 
 def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(map(_in_two_lines_at_most, cells))} |"
+
+
+def _in_two_lines_at_most(cell: str) -> str:
+    """A narrow column breaks a cell between its time and its ratio, and nowhere else."""
+    return re.sub(r"(?<=\d) (?=µs|ms|s\b|B\b|\d{3}\b|±)|(?<=×) (?=±)", "\u00a0", cell)
 
 
 def _shortened(results: dict[str, Any]) -> dict[str, Any]:
