@@ -3,7 +3,10 @@
 The others wait and then look in the store again; so they get what is fresh for *them*, by
 the same rules as any reader, and never an error that was not theirs. Whoever finds nothing
 even then (the value could not be stored, the builder failed) builds without waiting again.
-The wait is bounded, so that no chain of builders that wait for each other lasts.
+
+The wait is bounded, because who waits may hold what the builder needs: a lock, or the last
+connection of a pool. The first to wait loses patience first and builds, the next one later;
+so a slow builder is helped by one more each time, and not by all at once.
 """
 
 import asyncio
@@ -20,10 +23,10 @@ _mine: ContextVar[frozenset[str]] = ContextVar("layercache_flights", default=fro
 class Flights:
     """The keys that are being built now, each with what its waiters wait for.
 
-    *patience* is the longest wait in seconds.
+    *patience* is how long the first to wait does so, in seconds; the second twice that long.
     """
 
-    def __init__(self, patience: float = 10.0) -> None:
+    def __init__(self, patience: float = 1.0) -> None:
         self._patience = patience
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
@@ -40,7 +43,10 @@ class Flights:
             if flight is None:
                 flight = self._flights[key] = _Flight(self._patience)
         if not leads:
-            yield flight
+            try:
+                yield flight
+            finally:
+                flight.land()  # whoever has built instead has stored it, too
             return
         reset = _mine.set(_mine.get() | {key})
         try:
@@ -53,14 +59,18 @@ class Flights:
 
 
 class _Flight:
+    #: No one waits longer than this many times the patience of the first.
+    MOST = 10
+
     def __init__(self, patience: float) -> None:
         self._patience = patience
+        self._joined = 0
         self._landed = threading.Event()
         self._lock = threading.Lock()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def wait(self) -> None:
-        self._landed.wait(self._patience)
+        self._landed.wait(self._patience_of_next())
 
     async def await_(self) -> None:
         waiter = (asyncio.get_running_loop(), asyncio.Event())
@@ -69,9 +79,13 @@ class _Flight:
                 return
             self._waiters.append(waiter)
         try:
-            await asyncio.wait_for(waiter[1].wait(), self._patience)
+            await asyncio.wait_for(waiter[1].wait(), self._patience_of_next())
         except TimeoutError:
             pass
+
+    def _patience_of_next(self) -> float:
+        self._joined += 1
+        return self._patience * min(self._joined, self.MOST)
 
     def land(self) -> None:
         with self._lock:

@@ -32,30 +32,23 @@ def cookies_were_read(request: HttpRequest) -> bool:
 class _WatchedCookies(dict[str, str]):
     """Cookies that remember that they were read.
 
-    Those of the session, of CSRF protection and of the language do not count: Django's
-    middleware reads them in any case, and what they decide is noticed otherwise.
+    Whether there is a session's cookie does not count: Django's middleware asks that in any
+    case, after the view, and what it decides then is noticed otherwise.
     """
 
     were_read = False
 
-    def _read(self, name: object) -> None:
-        if name not in {
-            settings.SESSION_COOKIE_NAME,
-            settings.CSRF_COOKIE_NAME,
-            settings.LANGUAGE_COOKIE_NAME,
-        }:
-            self.were_read = True
-
     def __getitem__(self, name: str) -> str:
-        self._read(name)
+        self.were_read = True
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        self._read(name)
+        self.were_read = True
         return super().get(name, default)
 
     def __contains__(self, name: object) -> bool:
-        self._read(name)
+        if name != settings.SESSION_COOKIE_NAME:
+            self.were_read = True
         return super().__contains__(name)
 
     def __iter__(self) -> Iterator[str]:

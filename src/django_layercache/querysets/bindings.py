@@ -60,7 +60,8 @@ def bindings_of(query: Query, connection: BaseDatabaseWrapper) -> Iterator[Bindi
         if values is not None and len(values) <= MOST_ROWS:
             keys = {row_key(lhs.target, value, connection) for value in values}
             if None not in keys:
-                yield Binding(lhs.alias, lhs.target, tuple(sorted(filter(None, keys))))
+                spelt = sorted(key for key in keys if key is not None)
+                yield Binding(lhs.alias, lhs.target, tuple(spelt))
 
 
 def _names_rows(column: Any, query: Query) -> bool:

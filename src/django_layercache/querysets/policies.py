@@ -140,7 +140,10 @@ class _Models:
             for model in models
             if (found := _declared_fields(model, self.setting_for(model)))
         }
-        self.tables = {table_name(model._meta.db_table) for model in models} | {"django_migrations"}
+        self.tables = {table_name(model._meta.db_table) for model in models} | {
+            "django_migrations",
+            "sqlite_sequence",
+        }
         for model in models:
             meta, setting = model._meta, self.setting_for(model)
             if setting is False:

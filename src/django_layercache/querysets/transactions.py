@@ -45,7 +45,11 @@ def writing(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator
     except BaseException as error:
         _after_failure(connection, write, error)
         raise
-    write.release()
+    if _is_open(connection):
+        # It began a transaction in a way that nobody saw; that one's end releases.
+        state.raw_transaction, state.write = True, write
+    else:
+        write.release()
 
 
 def inserting(connection: BaseDatabaseWrapper, table: str) -> None:
@@ -140,6 +144,15 @@ def _place_marks(state: ConnectionState, write: Write) -> None:
         raise WriteRefused("The cache's store is away, and LAYERCACHE['ON_OUTAGE'] is 'refuse'.")
     get_engine().outages.owe()
     outbox.put(state, unmarked)
+
+
+def _is_open(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the driver has a transaction open, although Django has autocommit on."""
+    driver = connection.connection
+    status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
+    if status is not None:
+        return int(status) in {2, 3}  # in a transaction, or in a failed one
+    return bool(getattr(driver, "in_transaction", False))  # SQLite
 
 
 def _after_failure(connection: BaseDatabaseWrapper, write: Write, error: BaseException) -> None:

@@ -73,7 +73,8 @@ def tags_of_model(model: type[Model], database: str) -> set[str]:
 def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     """What a raw statement changes."""
     database = state_of(connection).database
-    if effect.writes is None:
+    if effect.writes is None or not policies.are_models(effect.writes):
+        # What is no model's table may be a view or a part of one.
         return {tags.database(database)}
     tables = set(effect.writes)
     for table in effect.deletes:
@@ -102,17 +103,24 @@ def _keys_of(
 ) -> set[str] | None:
     """The partitions that *instances* are put into; ``None`` if one of them cannot be told."""
     keys: set[str] = set()
-    for value in {getattr(instance, field.attname, None) for instance in instances}:
+    for instance in instances:
+        value = getattr(instance, field.attname, None)
         if value is None:
             continue  # no reader is bound to NULL
-        try:
-            key = row_key(field, field.get_prep_value(value), connection)
-        except Exception:  # the statement itself will raise it
-            key = None
+        key = _key_of(field, value, connection)
         if key is None or len(keys) > MOST_ROWS:
             return None
         keys.add(key)
     return keys
+
+
+def _key_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
+    if hasattr(value, "resolve_expression"):
+        return None  # the database computes it
+    try:
+        return row_key(field, field.get_prep_value(value), connection)
+    except Exception:  # the statement itself will raise it
+        return None
 
 
 def _bound(
