@@ -1,6 +1,7 @@
 """How a key's value stands in a tag."""
 
 import uuid
+from enum import Enum, IntEnum
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
@@ -24,6 +25,17 @@ def test_numbers_and_uuids_are_spelt_as_they_are():
 def test_short_texts_are_readable_and_framed():
     assert spelt(models.CharField(), "EGLL") == "EGLL"
     assert spelt(models.CharField(), "a#*=b ?") == "a%23%2A%3Db%20%3F"
+
+
+def test_a_member_of_an_enumeration_is_spelt_as_its_value():
+    class Kind(str, Enum):
+        A = "a"
+
+    class Number(IntEnum):
+        ONE = 1
+
+    assert spelt(models.CharField(), Kind.A) == "a"
+    assert spelt(models.IntegerField(), Number.ONE) == "1"
 
 
 def test_long_texts_are_digested():

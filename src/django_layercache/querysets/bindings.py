@@ -96,7 +96,7 @@ def row_key(field: "Field[Any, Any]", value: Any, connection: BaseDatabaseWrappe
     if kind is fields.UUIDField:
         return value.hex if isinstance(value, UUID) else None
     if kind in _TEXTS and isinstance(value, str) and _compares_bytewise(field, connection):
-        return _spelt_text(str(value))
+        return _spelt_text(str.__str__(value))  # of an Enum: what the database gets
     return None
 
 
