@@ -5,11 +5,13 @@ import asyncio
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
-from django.db.models import BinaryField, CharField, GenericIPAddressField, Value
+from django.db.models import BinaryField, CharField, Field, GenericIPAddressField, JSONField, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 from django.test import SimpleTestCase
 from django.test.testcases import DatabaseOperationForbidden
 
+from tests.querysets.conftest import POSTGRES
 from tests.querysets.world import cached, elsewhere, uncached, warm
 from tests.testapp.models import Author, Post
 
@@ -96,6 +98,34 @@ def test_bytes_and_addresses_can_be_asked_for(local_world, field, values):
 
     for value in values:
         assert warm(ask, value) == [value, value]
+
+
+@pytest.mark.parametrize("alias", [POSTGRES], indirect=True)
+@pytest.mark.parametrize(
+    "of_postgresql",
+    [
+        "int4range(1, 5)", "int4range(NULL, 5)", "int8range(1, NULL)", "'empty'::int4range",
+        "numrange(1.5, 2.5, '(]')", "daterange('2024-01-01', '2024-02-01')",
+        "tstzrange('2024-01-01 12:00+00', NULL)", "ARRAY[int4range(1, 2)]", "ARRAY[1.5, NULL]",
+        "'{\"a\": [1]}'::jsonb", "'10.0.0.1'::inet",
+    ],
+)  # fmt: skip
+def test_what_only_postgresql_returns_comes_back_from_the_store(local_world, of_postgresql):
+    def ask():
+        value = RawSQL(of_postgresql, (), output_field=Field())
+        return repr(list(local_world.all(Author).values_list("pk", value)))
+
+    assert warm(ask) == uncached(ask)
+
+
+@pytest.mark.parametrize("alias", [POSTGRES], indirect=True)
+def test_a_dictionary_can_be_a_parameter(local_world):
+    def ask(value):
+        constant = Value(value, output_field=JSONField())
+        return list(local_world.all(Author).values_list(constant, flat=True))
+
+    assert warm(ask, {"a": 1}) == [{"a": 1}] * 2
+    assert warm(ask, {"a": "1"}) == [{"a": "1"}] * 2
 
 
 def test_times_are_those_of_the_time_zone_in_force(world, settings):

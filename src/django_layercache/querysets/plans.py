@@ -113,6 +113,8 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
 
 def _why_volatile(compiler: SQLCompiler, shape: "_Shape", params: Sequence[Any]) -> str | None:
     """Why the result may change although no table does and the text does not say so."""
+    if state_of(compiler.connection).means_otherwise:
+        return "the connection's search path, role or variables were changed"
     if compiler.query.select_for_update:
         return (
             "it locks rows"  # where the database can; where it cannot, nothing in the text says so
@@ -252,8 +254,8 @@ def _spelt_object(param: Any, kind: type) -> tuple[str, Any]:
         return (name, int.__int__(param))
     if kind is memoryview or name == "psycopg.dbapi20.Binary":
         return (name, bytes(param if kind is memoryview else param.obj))
-    if name.startswith("psycopg.types.json.Json"):
-        return (name, _spelt_json(param.obj))
+    if kind is dict or name.startswith("psycopg.types.json.Json"):
+        return (name, _spelt_json(param if kind is dict else param.obj))
     if name.startswith(("ipaddress.", "psycopg.types.range.", "psycopg2._range.")):
         return (name, repr(param))
     raise TypeError(f"a parameter of the type {name} cannot be part of a key")

@@ -21,6 +21,7 @@ for each column:
 A single row is ``r1`` and, as JSON, the codes and the values.
 """
 
+import importlib
 import json
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -86,6 +87,16 @@ _ENCODERS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], bool]]] =
     bytes: ("b", lambda value: value.decode("latin-1"), lambda value: True),
     memoryview: ("m", lambda value: bytes(value).decode("latin-1"), lambda value: True),
 }
+#: What PostgreSQL's drivers return for its ranges; imported only where one is stored.
+_RANGES = frozenset(
+    {
+        "psycopg.types.range.Range",
+        "psycopg2._range.NumericRange",
+        "psycopg2._range.DateRange",
+        "psycopg2._range.DateTimeRange",
+        "psycopg2._range.DateTimeTZRange",
+    }
+)
 _DECODERS: dict[str, Decoder] = {
     "dt": datetime.fromisoformat,
     "d": date.fromisoformat,
@@ -385,7 +396,11 @@ def _tag(value: Any) -> Any:
     code, encode, can = _ENCODERS.get(kind, (_TAGGED, None, None))
     if encode and can and can(value):
         return [code, encode(value)]
-    raise Unstorable(f"a value of the type {kind.__module__}.{kind.__qualname__}")
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name in _RANGES:
+        bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
+        return ["r", [name, _tag(value.lower), _tag(value.upper), bounds, value.isempty]]
+    raise Unstorable(f"a value of the type {name}")
 
 
 def _untag(value: Any) -> Any:
@@ -404,4 +419,13 @@ def _untag(value: Any) -> Any:
     return _DECODERS[code](payload)
 
 
+def _range(name: str, lower: Any, upper: Any, bounds: str, is_empty: bool) -> Any:
+    if name not in _RANGES:
+        raise ValueError("not a range")
+    module, _, kind = name.rpartition(".")
+    make = getattr(importlib.import_module(module), kind)
+    return make(_untag(lower), _untag(upper), bounds, is_empty)
+
+
 _DECODERS[_TAGGED] = _untag
+_DECODERS["r"] = lambda parts: _range(*parts)
