@@ -33,8 +33,9 @@ class ConnectionState:
     """
 
     __slots__ = (
-        "_database", "_place", "_private", "connection", "has_outbox", "inserted", "isolation_varies",
-        "raw_transaction", "reads_snapshot", "snapshot", "usually_reads_snapshot", "write",
+        "_asked_under", "_database", "_place", "_private", "connection", "has_outbox", "inserted",
+        "is_serializable", "isolation_varies", "means_otherwise", "raw_transaction", "reads_snapshot",
+        "snapshot", "usually_is_serializable", "usually_reads_snapshot", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -42,8 +43,15 @@ class ConnectionState:
         self.has_outbox = False
         #: What the transactions of this connection do, once the server was asked.
         self.usually_reads_snapshot: bool | None = None
+        self.usually_is_serializable = False
+        #: What the driver had been told to do, at that time.
+        self._asked_under: Any = None
         #: A statement has named an isolation level: each transaction has to be asked.
         self.isolation_varies = False
+        #: A statement has changed what the same SQL means here: the search path, the role, or
+        #: something that policies of rows may look at.
+        self.means_otherwise = False
+        self.is_serializable = False
         self._private = secrets.token_hex(8)
         self._place: tuple[Any, ...] = ()
         self._database = ""
@@ -111,11 +119,29 @@ class ConnectionState:
             self.write.touch(changed)
 
     @property
+    def must_be_asked(self) -> bool:
+        """Whether the isolation of the open transaction may be another than that of those before."""
+        if self.usually_reads_snapshot is None or self.isolation_varies:
+            return True
+        return bool(self._drivers_level() != self._asked_under)
+
+    def learn(self, *, reads_snapshot: bool, is_serializable: bool) -> None:
+        """What the open transaction does, and those after it until something else is said."""
+        self.usually_reads_snapshot = reads_snapshot
+        self.usually_is_serializable = is_serializable
+        self._asked_under = self._drivers_level()
+
+    def _drivers_level(self) -> Any:
+        if self.connection.vendor != "postgresql":
+            return None  # SQLite's driver calls its autocommit so
+        return getattr(self.connection.connection, "isolation_level", None)
+
+    @property
     def may_read_snapshot(self) -> bool:
         """Whether two reads of the open transaction see the same state of the database, or may do so."""
         if self.reads_snapshot is not None:
             return self.reads_snapshot
-        return self.isolation_varies or self.usually_reads_snapshot is not False
+        return self.must_be_asked or self.usually_reads_snapshot is not False
 
     def touch(self, changed: Iterable[str]) -> None:
         """The open transaction changes *changed*."""
@@ -130,6 +156,7 @@ class ConnectionState:
         self.forget_transaction()
         self.usually_reads_snapshot = None
         self.isolation_varies = False
+        self.means_otherwise = False
 
     def forget_transaction(self) -> None:
         """It has ended, or has not begun."""
@@ -137,6 +164,7 @@ class ConnectionState:
         self.inserted = set()
         self.snapshot = None
         self.reads_snapshot = None
+        self.is_serializable = False
         self.raw_transaction = False
 
 
@@ -166,6 +194,10 @@ class TransactionIsolation:
             changed = (state.dirty | state.inserted).intersection(states)
             if changed:
                 return f"changed in this transaction: {', '.join(tags.readable(changed))}"
+            if state.is_serializable:
+                # The database has to see what is read, or it cannot tell that two transactions
+                # could not have run one after the other.
+                return "a serializable transaction reads for itself"
             if state.may_read_snapshot and state.in_transaction:
                 why = _newer_than_snapshot(state, states)
                 if why is not None:

@@ -33,6 +33,8 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
     effect = (
         effect_of(sql, connection.vendor) if isinstance(sql, str) else _composed(sql, connection)
     )
+    if effect.means_otherwise:
+        state.means_otherwise = True
     if effect.control:
         return _control(state, effect, execute)
     if state.snapshot is None and state.in_transaction:

@@ -33,6 +33,13 @@ _DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "or
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
 _PARAMETER = re.compile(r"%s|%\(\w+\)s")
 _PREPARES_TRANSACTION = re.compile(r".*?\bPREPARE\s+TRANSACTION\b", re.IGNORECASE | re.DOTALL)
+#: What else a session can be told that decides about the answers to others' statements: where tables
+#: are looked for, and what the policies of rows look at (the role, variables with a dot in their name).
+_MEANING = re.compile(
+    r"\bset_config\s*\((?!\s*'(?!search_path|role|session_authorization|row_security)\w+')|^\s*USE\b|^\s*(?:SET|RESET|DISCARD)\b"
+    r".*?(?:\b(?:search_path|schema|role|authorization|row_security|all)\b|\w\.\w)",
+    re.IGNORECASE | re.DOTALL,
+)
 _ISOLATION = re.compile(r"\bISOLATION\b|transaction_isolation", re.IGNORECASE)
 
 #: Statements that neither read nor change rows.
@@ -53,6 +60,7 @@ class Effect:
     """The tables that a statement reads and changes, and what it does to the transaction.
 
     ``deletes`` are those of ``writes`` whose rows may go, so that the database may cascade.
+    ``means_otherwise``: other statements may give other answers on this connection from now on.
     ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins
     may read from a snapshot although others of the connection do not.
     """
@@ -61,6 +69,7 @@ class Effect:
     writes: Tables | None = _NONE
     deletes: Tables = _NONE
     control: Control = ""
+    means_otherwise: bool = False
     chains: bool = False
     names_isolation: bool = False
 
@@ -81,6 +90,11 @@ def effect_of(sql: str, vendor: str) -> Effect:
 
 @lru_cache(maxsize=2048)
 def _effect_of(sql: str, vendor: str) -> Effect:
+    effect = _effect_on_rows(sql, vendor)
+    return replace(effect, means_otherwise=True) if _MEANING.search(sql) else effect
+
+
+def _effect_on_rows(sql: str, vendor: str) -> Effect:
     match = _FIRST_WORD.match(sql)
     word = match[1].upper() if match else ""
     if word in _CONTROLS and (word != "PREPARE" or _PREPARES_TRANSACTION.match(sql)):

@@ -22,6 +22,7 @@ from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI
 
 from django_layercache.querysets import cursors, policies, reads, transactions
 from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.watching import dealt_with, is_dealt_with, is_ours, not_dealt_with
 from django_layercache.querysets.writes import tags_of_write
 from django_layercache.timeouts import DEFAULT, Timeout
 
@@ -144,6 +145,21 @@ def _install_connections() -> None:
 
 
 def _install_cursors() -> None:
+    # Wrappers (connection.execute_wrapper) may run SQL of their own around a compiler's.
+    @_patch(CursorWrapper, "_execute_with_wrappers")
+    def execute_with_wrappers(  # noqa: PLR0917 - as Django has them
+        original: Any, self: Any, sql: Any, params: Any, many: Any, executor: Any
+    ) -> Any:
+        if not self.db.execute_wrappers or not is_dealt_with() or is_ours():
+            return original(self, sql, params, many, executor)
+
+        def execute_dealt_with(*args: Any) -> Any:
+            with dealt_with():
+                return executor(*args)
+
+        with not_dealt_with():
+            return original(self, sql, params, many, execute_dealt_with)
+
     @_patch(CursorWrapper, "_execute")
     def execute(original: Any, self: Any, sql: Any, params: Any, *rest: Any) -> Any:
         return cursors.run(self.db, sql, lambda: original(self, sql, params, *rest))

@@ -102,9 +102,7 @@ def closing(connection: BaseDatabaseWrapper) -> Iterator[None]:
 def take_snapshot(state: ConnectionState) -> None:
     """Before a transaction's first statement: remember S0, if it is going to read a snapshot."""
     if state.reads_snapshot is None:
-        if state.usually_reads_snapshot is None or state.isolation_varies:
-            state.usually_reads_snapshot = _reads_snapshot(state.connection)
-        state.reads_snapshot = state.usually_reads_snapshot
+        _ask_for_isolation(state)
     if state.reads_snapshot and state.snapshot is None:
         try:
             state.snapshot = get_engine().store.read(None, ()).sequence
@@ -112,10 +110,23 @@ def take_snapshot(state: ConnectionState) -> None:
             get_engine().outages.owe()  # no snapshot: neither hits nor stores in this transaction
 
 
+def _ask_for_isolation(state: ConnectionState) -> None:
+    """What the open transaction sees; asked again only where something says that it may be something else."""
+    if state.must_be_asked:
+        if state.connection.vendor == "postgresql":
+            level = _postgresql_isolation(state.connection)
+            state.learn(
+                reads_snapshot=level not in {"read committed", "read uncommitted"},
+                is_serializable=level in {"serializable", "unknown"},
+            )
+        else:
+            state.learn(reads_snapshot=_reads_snapshot(state.connection), is_serializable=False)
+    state.reads_snapshot = state.usually_reads_snapshot
+    state.is_serializable = state.usually_is_serializable
+
+
 def _reads_snapshot(connection: BaseDatabaseWrapper) -> bool:
     """Whether two reads in one transaction see the same state of the database."""
-    if connection.vendor == "postgresql":
-        return _postgresql_isolation(connection) not in {"read committed", "read uncommitted"}
     if connection.vendor == "mysql":
         level = str(getattr(connection, "isolation_level", None) or "repeatable read").lower()
         return level not in {"read committed", "read uncommitted"}

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
 
-__all__ = ["dealt_with", "is_dealt_with", "is_ours", "ours"]
+__all__ = ["dealt_with", "is_dealt_with", "is_ours", "not_dealt_with", "ours"]
 
 
 class _Watch(IntEnum):
@@ -21,6 +21,16 @@ _watch: ContextVar[_Watch] = ContextVar("layercache_watch", default=_Watch.EVERY
 def dealt_with() -> Iterator[None]:
     """Statements inside come from a compiler, which has been looked at."""
     reset = _watch.set(max(_Watch.COMPILERS, _watch.get()))
+    try:
+        yield
+    finally:
+        _watch.reset(reset)
+
+
+@contextmanager
+def not_dealt_with() -> Iterator[None]:
+    """Statements inside come from elsewhere, although a compiler's is on its way."""
+    reset = _watch.set(_Watch.EVERYTHING)
     try:
         yield
     finally:

@@ -1,0 +1,134 @@
+"""What a session is told decides what its statements mean: none is answered as another session's."""
+
+import psycopg
+import pytest
+from django.db import OperationalError, connections, transaction
+
+from django_layercache import trace
+from django_layercache.querysets.connections import ConnectionState
+from django_layercache.querysets.rawsql import effect_of
+from tests.querysets.conftest import POSTGRES
+from tests.querysets.test_transactions import rename, titles
+from tests.querysets.world import World, cached, elsewhere, outcomes, uncached, warm
+from tests.testapp.models import Author, Comment, Tag
+
+
+@pytest.fixture
+def world(redis_store):
+    return World("postgres")
+
+
+@pytest.fixture
+def tenant(world):
+    world.execute("CREATE SCHEMA tenant")
+    world.execute("CREATE TABLE tenant.testapp_tag (id bigint, name text)")
+    yield world
+    world.connection.close()
+    world.execute("DROP SCHEMA tenant CASCADE")
+
+
+def tags(w):
+    return list(w.all(Tag).order_by("pk").values_list("name", flat=True))
+
+
+@POSTGRES.marks[0]
+@pytest.mark.parametrize(
+    "statement",
+    (
+        "SET search_path TO tenant",
+        "SET SCHEMA 'tenant'",
+        "SELECT set_config('search_path', 'tenant', false)",
+    ),
+)
+def test_another_search_path_is_not_answered_from_the_first_ones_entries(tenant, statement):
+    assert warm(tags, tenant) == ["red", "green"]
+    tenant.execute(statement)
+    assert cached(tags, tenant) == []
+    tenant.connection.close()
+    assert cached(tags, tenant) == ["red", "green"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    (
+        ("SET search_path = a, b", True),
+        ("SET LOCAL app.tenant = '5'", True),
+        ("SET ROLE reader", True),
+        ("SET SESSION AUTHORIZATION bob", True),
+        ("RESET ALL", True),
+        ("SELECT set_config(%s, %s, true)", True),
+        ("SELECT set_config('app.tenant', '5', true)", True),
+        ("SELECT set_config('statement_timeout', '5', true)", False),
+        ("SET statement_timeout = 5000", False),
+        ("SET CONSTRAINTS ALL IMMEDIATE", True),  # by its ALL, which harms nobody
+        ("UPDATE post SET role = 'x'", False),
+        ("SELECT 1", False),
+    ),
+)
+def test_statements_that_change_the_meaning_of_others_are_known(sql, expected):
+    assert effect_of(sql, "postgresql").means_otherwise is expected
+
+
+def test_aliases_with_other_options_or_users_share_tags_and_no_entries():
+    def state(**more):
+        connection = connections["default"].__class__(
+            {**connections["default"].settings_dict, **more}
+        )
+        return ConnectionState(connection)
+
+    first = state()
+    for more in ({"OPTIONS": {"options": "-c search_path=tenant"}}, {"USER": "other"}):
+        other = state(**more)
+        assert first.database == other.database
+        assert first.session != other.session
+
+
+@POSTGRES.marks[0]
+def test_an_isolation_level_that_the_driver_was_told_is_known(world):
+    rename(world, "one")
+    with transaction.atomic("postgres"):
+        cached(titles, world)  # asked once: read committed
+    world.connection.connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    with transaction.atomic("postgres"):
+        world.all(Author).count()
+        elsewhere(rename, world)
+        assert cached(titles, world)[0] == "one"
+    assert cached(titles, world)[0] == "changed"
+    world.connection.close()
+
+
+@POSTGRES.marks[0]
+def test_serializable_transactions_stay_serializable(world):
+    """Two that read what the other writes: the database must see the reads, or it lets both commit."""
+    w = world
+    warm(titles, w)
+
+    def write_the_second():
+        with transaction.atomic("postgres"):
+            w.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+            w.all(Author).count()
+            cached(titles, w)
+            w.all().filter(pk=w.two.pk).update(title="second")
+
+    with pytest.raises(OperationalError), transaction.atomic("postgres"):  # noqa: PT012
+        w.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+        w.all(Author).count()
+        assert outcomes(titles, w) == ["bypass"]
+        elsewhere(write_the_second)
+        w.all().filter(pk=w.one.pk).update(title="first")
+    assert cached(titles, w) == uncached(titles, w)
+
+
+@POSTGRES.marks[0]
+def test_what_a_wrapper_of_statements_writes_is_seen(world):
+    def audit(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if "INSERT" in sql:
+            with context["connection"].cursor() as cursor:
+                cursor.execute("UPDATE testapp_post SET title = 'audited'")
+        return result
+
+    warm(titles, world)
+    with world.connection.execute_wrapper(audit), trace():
+        world.new(Comment, post=world.one, text="new")
+    assert set(cached(titles, world)) == {"audited"}
