@@ -294,6 +294,16 @@ def test_a_connection_closed_in_the_middle_takes_its_writes_along(world):
     assert elsewhere(cached, titles, world)[0] == cached(titles, world)[0] == "changed"
 
 
+def test_a_connection_closed_after_begin_in_sql_is_in_no_transaction(world):
+    warm(titles, world)
+    world.execute("BEGIN")
+    world.execute("UPDATE testapp_post SET title = 'forgotten'")
+    world.connection.close()
+    assert cached(titles, world)[0] == "one"
+    rename(world)
+    assert elsewhere(cached, titles, world)[0] == cached(titles, world)[0] == "changed"
+
+
 def test_reading_in_a_broken_transaction_fails_as_it_does_without_a_cache(world):
     warm(titles, world)
     with suppress(IntegrityError), transaction.atomic(world.alias):
@@ -410,6 +420,19 @@ def test_a_snapshot_reader_gets_hits_where_nothing_has_changed(on_postgres, how)
     with snapshot(w.connection, how):
         w.all(Author).count()
         assert is_hit(titles, w)
+
+
+@POSTGRES.marks[0]
+@ways
+def test_a_snapshot_reader_is_not_answered_before_it_has_its_snapshot(on_postgres, how):
+    w = on_postgres
+    warm(titles, w)
+    with transaction.atomic("postgres"):
+        w.all(Author).count()  # read committed, as far as anybody knows
+    with snapshot(w.connection, how):
+        first = cached(titles, w)[0]
+        elsewhere(rename, w)
+        assert cached(one, w) == first
 
 
 @POSTGRES.marks[0]
