@@ -146,3 +146,34 @@ def test_a_queryset_is_not_answered_from_the_store_on_an_event_loop():
     warm(_names)
     with pytest.raises(SynchronousOnlyOperation):
         asyncio.run(ask())
+
+
+def test_checking_constraints_leaves_the_connection_to_the_cache(world):
+    world.connection.check_constraints()
+    warm(lambda: list(world.all(Author).values_list("name")))
+
+
+@pytest.mark.parametrize("alias", [POSTGRES], indirect=True)
+@pytest.mark.parametrize(
+    ("statement", "undo"),
+    [
+        ("SET TIME ZONE 'Asia/Tokyo'", "RESET TIME ZONE"),
+        ("SET TimeZone = 'Asia/Tokyo'", "RESET timezone"),
+        ("SELECT set_config('TimeZone', 'Asia/Tokyo', false)", "RESET timezone"),
+        ("SET DateStyle = German", "RESET datestyle"),
+    ],
+)
+def test_a_session_that_shows_times_in_its_own_way_is_not_answered_like_another(
+    local_world, statement, undo
+):
+    def times():
+        as_text = Cast("published", CharField())
+        return list(local_world.all(Post).order_by("pk").values_list(as_text, flat=True))
+
+    warm(times)
+    local_world.execute(statement)
+    try:
+        assert cached(times) == uncached(times)
+    finally:
+        local_world.execute(undo)
+        local_world.connection.close()

@@ -34,10 +34,13 @@ _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTAL
 _PARAMETER = re.compile(r"%s|%\(\w+\)s")
 _PREPARES_TRANSACTION = re.compile(r".*?\bPREPARE\s+TRANSACTION\b", re.IGNORECASE | re.DOTALL)
 #: What else a session can be told that decides about the answers to others' statements: where tables
-#: are looked for, and what the policies of rows look at (the role, variables with a dot in their name).
+#: are looked for, what the policies of rows look at (the role, variables with a dot in their name),
+#: and how values are shown and compared. ``SET CONSTRAINTS ALL``, which Django says often, is no such thing.
+_FORMS = "time_?zone|datestyle|intervalstyle|default_text_search_config|sql_mode"
 _MEANING = re.compile(
-    r"\bset_config\s*\((?!\s*'(?!search_path|role|session_authorization|row_security)\w+')|^\s*USE\b|^\s*(?:SET|RESET|DISCARD)\b"
-    r".*?(?:\b(?:search_path|schema|role|authorization|row_security|all)\b|\w\.\w)",
+    rf"\bset_config\s*\((?!\s*'(?!search_path|role|session_authorization|row_security|{_FORMS})\w+')"
+    r"|^\s*USE\b|^\s*PRAGMA\s+case_sensitive_like\b|^\s*(?:SET|RESET|DISCARD)\b(?!\s+CONSTRAINTS\b)"
+    rf".*?(?:\b(?:search_path|schema|role|authorization|row_security|all|time\s+zone|{_FORMS})\b|\w\.\w)",
     re.IGNORECASE | re.DOTALL,
 )
 _ISOLATION = re.compile(r"\bISOLATION\b|transaction_isolation", re.IGNORECASE)
