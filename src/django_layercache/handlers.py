@@ -21,8 +21,8 @@ from django_layercache.stores.local import LocalStore
 
 __all__ = ["EngineHandler", "get_engine", "pool_of"]
 
-#: How long the first one who asks for the engine waits until the outbox is empty, in seconds.
-FIRST_PATIENCE = 1.0
+#: How long the first one who asks for the engine waits for the outbox to be read, in seconds.
+FIRST_PATIENCE = 5.0
 
 
 class EngineHandler:

@@ -291,6 +291,7 @@ class Engine:
         elif self.outages.in_debt:
             attempt.forbid(_IN_DEBT)
         else:
+            self.outages.look_around()
             return True
         return False
 

@@ -8,6 +8,7 @@ the debt.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -17,6 +18,9 @@ from django_layercache.stores.base import Store
 
 __all__ = ["Outages", "Outbox"]
 
+#: Seconds between two looks into the outbox while the store answers.
+LOOK_EVERY = 1.0
+
 logger = logging.getLogger("django_layercache.engine")
 
 
@@ -24,7 +28,14 @@ class Outbox(Protocol):
     """Where transactions leave the tags that they could not mark: the database that they changed."""
 
     def drain(self, touch: Callable[[Iterable[str]], None]) -> None:
-        """Call *touch* with the tags of everything in the outbox, then remove it. May raise anything."""
+        """Call *touch* with the tags of everything in the outbox, then remove it. May raise anything.
+
+        What cannot be read may hold anything, and *touch* is to hear of that.
+        """
+        ...
+
+    def look(self, touch: Callable[[Iterable[str]], None]) -> None:
+        """:meth:`drain` what can be read."""
         ...
 
 
@@ -43,6 +54,9 @@ class Outages:
         self._thread: threading.Thread | None = None
         self._announced = self._complained = False
         self._unmarked: WeakSet[Any] = WeakSet()
+        self._tried = threading.Event()
+        self._is_shared = not store.in_process and outbox is not None
+        self._look_at = 0.0
 
     @property
     def in_debt(self) -> bool:
@@ -70,16 +84,38 @@ class Outages:
 
     def begin(self) -> None:
         """A process begins in debt: it does not know what others have left in the outbox."""
-        if not self._store.in_process and self.outbox is not None:
-            self._in_debt = True
+        self._in_debt = self._in_debt or self._is_shared
 
     def settle_first(self, patience: float) -> None:
-        """Pay the debt of the beginning, and wait for that; for *patience* seconds at the most."""
+        """Try to pay the debt of the beginning, and wait for that; for *patience* seconds at the most."""
         with self._lock:
             self._see_that_it_is_paid()
-            thread = self._thread
-        if thread is not None:
-            thread.join(patience)
+        self._tried.wait(patience)
+
+    def look_around(self, patience: float = 1.0) -> None:
+        """Once in a while, see what is in the outbox: who has put it there may have died.
+
+        In a thread of its own, as the outbox is in the database, and the caller's connection may
+        be in the middle of something.
+        """
+        if not self._is_shared or self._in_debt:
+            return
+        now = time.monotonic()
+        with self._lock:
+            if now < self._look_at:
+                return
+            self._look_at = now + LOOK_EVERY
+        thread = threading.Thread(target=self._look, name="layercache-outbox", daemon=True)
+        thread.start()
+        thread.join(patience)
+
+    def _look(self) -> None:
+        try:
+            if self.outbox is not None:
+                self.outbox.look(self._touch)
+        except Exception:
+            # The store, or a database, is away. Whoever needs it notices.
+            logger.debug("The outbox cannot be looked into.", exc_info=True)
 
     def hold(self, write: Any) -> None:
         """*write* is going to commit without marks: no debt ends before it has told the store."""
@@ -103,7 +139,9 @@ class Outages:
 
     def _pay_until_clear(self) -> None:
         while not self._pay():
+            self._tried.set()
             threading.Event().wait(self._pause)
+        self._tried.set()
 
     def _pay(self) -> bool:
         with self._lock:
@@ -121,6 +159,7 @@ class Outages:
             announced = self._announced
             self._in_debt = self._announced = self._complained = False
             self._thread = None
+            self._look_at = time.monotonic() + LOOK_EVERY
         if announced:
             logger.warning("The store is back, and knows what it missed.")
         return True

@@ -58,10 +58,23 @@ def watched(connection: BaseDatabaseWrapper, name: str, method: Callable[..., An
     """The driver's *method*, one of :data:`UNWATCHED`, which may read and change anything."""
     if name == "copy":
         return lambda *args, **kwargs: _watched_copy(connection, method(*args, **kwargs))
+    if name == "executescript":
+        return lambda *args, **kwargs: _script(connection, lambda: method(*args, **kwargs))
     if name == "stream":
         # All of it at once: a generator could be left in the middle of its statement.
         return lambda *args, **kwargs: iter(call(connection, lambda: list(method(*args, **kwargs))))
     return lambda *args, **kwargs: call(connection, lambda: method(*args, **kwargs))
+
+
+def _script(connection: BaseDatabaseWrapper, execute: Callable[[], Any]) -> Any:
+    """SQLite commits what is open before it runs a script, whatever Django believes."""
+    state = state_of(connection)
+    if not state.in_transaction:
+        return call(connection, execute)
+    _record(state, ANYTHING)
+    state.touch(tags_of_effect(ANYTHING, connection))
+    with transactions.committing(connection):
+        return execute()
 
 
 @contextmanager

@@ -46,15 +46,28 @@ def _has_table(state: ConnectionState) -> bool:
 
 
 class DatabaseOutbox:
-    """The outboxes of all databases, as the engine sees them. Used from the outage thread only."""
+    """The outboxes of all databases, as the engine sees them. Used from threads of its own only."""
+
+    def __init__(self) -> None:
+        self._with_table: set[tuple[str, str]] = set()
 
     def drain(self, touch: Callable[[Iterable[str]], None]) -> None:
+        self._each(self._drain_or_distrust, touch)
+
+    def look(self, touch: Callable[[Iterable[str]], None]) -> None:
+        self._each(self._drain_one, touch)
+
+    def _each(
+        self,
+        drain: Callable[[str, Callable[[Iterable[str]], None]], None],
+        touch: Callable[[Iterable[str]], None],
+    ) -> None:
         from django_layercache.models import OutboxEntry
 
         try:
             for alias in connections:
                 if router.allow_migrate_model(alias, OutboxEntry):
-                    self._drain_or_distrust(alias, touch)
+                    drain(alias, touch)
         finally:
             connections.close_all()
 
@@ -75,12 +88,20 @@ class DatabaseOutbox:
     def _drain_one(self, alias: str, touch: Callable[[Iterable[str]], None]) -> None:
         from django_layercache.models import OutboxEntry
 
-        state = state_of(connections[alias])
-        if not _has_table(state):
+        if not self._has_table(alias):
             return
         with ours():
             entries = list(OutboxEntry.objects.using(alias).order_by("pk")[:1000])
             touch({tag for entry in entries for tag in json.loads(entry.tags)})
-            OutboxEntry.objects.using(alias).filter(pk__in=[entry.pk for entry in entries]).delete()
+            if entries:
+                done = [entry.pk for entry in entries]
+                OutboxEntry.objects.using(alias).filter(pk__in=done).delete()
         if len(entries) == 1000:
             self._drain_one(alias, touch)
+
+    def _has_table(self, alias: str) -> bool:
+        state = state_of(connections[alias])
+        place = (alias, state.database)
+        if place not in self._with_table and _has_table(state):
+            self._with_table.add(place)
+        return place in self._with_table
