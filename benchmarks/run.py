@@ -98,12 +98,26 @@ class _Rounds:
         rounds: dict[RemoteWorker, list[dict[str, float]]] = {worker: [] for worker in lines}
         for _ in range(self._effort.rounds):
             for worker in self._dice.sample(list(lines), len(lines)):
-                rounds[worker].append(worker.do("measure", scenario.name, self._effort.seconds))
+                self._measure(worker, scenario.name, lines, rounds)
         for worker, line in lines.items():
             for name in ("median", "mean"):
                 line[name] = [float(f"{measured[name]:.4g}") for measured in rounds[worker]]
             line["calls"] = sum(int(measured["calls"]) for measured in rounds[worker])
             self._results["timings"].append(line)
+
+    def _measure(
+        self,
+        worker: RemoteWorker,
+        scenario: str,
+        lines: dict[RemoteWorker, dict[str, Any]],
+        rounds: dict[RemoteWorker, list[dict[str, float]]],
+    ) -> None:
+        seconds = self._effort.seconds
+        measured = attempt(self._results, worker, scenario, "measure", scenario, seconds)
+        if measured is None:
+            del lines[worker]  # it is out of this scenario
+        else:
+            rounds[worker].append(measured)
 
 
 def _dependents(
