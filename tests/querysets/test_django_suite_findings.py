@@ -22,17 +22,17 @@ class _Undo(Exception):
 
 def test_a_row_that_a_transaction_inserted_is_not_stored_before_its_commit(world):
     def name():
-        return world.all(Author).values_list("name", flat=True).filter(pk=99)
+        return world.all(Author).values_list("name", flat=True).filter(pk=999_999)
 
     try:
         with transaction.atomic(using=world.alias):
-            world.new(Author, pk=99, name="never")
+            world.new(Author, pk=999_999, name="never")
             assert cached(name) == ["never"]
             raise _Undo
     except _Undo:
         pass
     assert cached(name) == uncached(name) == []
-    world.new(Author, pk=99, name="in the end")
+    world.new(Author, pk=999_999, name="in the end")
     assert cached(name) == elsewhere(cached, name) == ["in the end"]
 
 
@@ -41,7 +41,7 @@ def test_a_row_inserted_after_a_rollback_is_not_the_one_of_the_same_number_befor
         for title in ("first", "second"):
             try:
                 with transaction.atomic(using=world.alias):
-                    author = world.new(Author, pk=99, name=title)
+                    author = world.new(Author, pk=999_999, name=title)
                     assert cached(lambda: world.all(Author).get(pk=author.pk).name) == title  # noqa: B023
                     raise _Undo
             except _Undo:

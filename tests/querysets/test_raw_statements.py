@@ -139,6 +139,12 @@ def test_without_the_parser_whatever_is_not_plainly_a_query_changes_anything(mon
     assert of("SAVEPOINT x", "postgresql") == NOTHING
 
 
+def test_the_parser_does_not_warn_of_what_it_cannot_read(caplog):
+    rawsql._effect_of.cache_clear()
+    assert effect("DO $$ BEGIN DELETE FROM blog_post; END $$ -- quietly") == ANYTHING
+    assert caplog.records == []
+
+
 # -- statements that reach the driver's cursor by name ------------------------------------------
 
 

@@ -5,8 +5,11 @@ that the whole database may have changed. Without sqlglot (the ``sql`` extra) ev
 that is not plainly a query is such a doubt.
 """
 
+import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -160,7 +163,8 @@ def _parsed(sql: str, vendor: str) -> Effect | None:
         return None
     text = _PARAMETER.sub("NULL", sql).replace("%%", "%")
     try:
-        statements = sqlglot.parse(text, dialect=_DIALECTS.get(vendor))
+        with _silence():
+            statements = sqlglot.parse(text, dialect=_DIALECTS.get(vendor))
     except (
         SqlglotError,
         RecursionError,
@@ -192,6 +196,20 @@ def _parsed(sql: str, vendor: str) -> Effect | None:
             if isinstance(node, (exp.Delete, exp.Merge, exp.TruncateTable)) or _replaces(node):
                 deletes.update(targets)
     return Effect(frozenset(reads), frozenset(writes), frozenset(deletes))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """The parser warns of what it cannot read. Here that is no news: it then changes anything."""
+    reset = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(reset)
+
+
+_silent: ContextVar[bool] = ContextVar("layercache_silent_parser", default=False)
+logging.getLogger("sqlglot").addFilter(lambda record: not _silent.get())
 
 
 def _readable_statements() -> tuple[type, ...]:
