@@ -209,7 +209,8 @@ def _silence() -> Iterator[None]:
 
 
 _silent: ContextVar[bool] = ContextVar("layercache_silent_parser", default=False)
-logging.getLogger("sqlglot").addFilter(lambda record: not _silent.get())
+if HAS_PARSER:
+    logging.getLogger(sqlglot.__name__).addFilter(lambda record: not _silent.get())
 
 
 def _readable_statements() -> tuple[type, ...]:
