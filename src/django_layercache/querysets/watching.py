@@ -1,7 +1,7 @@
 """Whether the statement that passes has been dealt with already, or is the library's own."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
 
@@ -18,33 +18,27 @@ _watch: ContextVar[_Watch] = ContextVar("layercache_watch", default=_Watch.EVERY
 
 
 @contextmanager
-def dealt_with() -> Iterator[None]:
+def _watching(what: _Watch) -> Iterator[None]:
+    reset = _watch.set(what)
+    try:
+        yield
+    finally:
+        _watch.reset(reset)
+
+
+def dealt_with() -> AbstractContextManager[None]:
     """Statements inside come from a compiler, which has been looked at."""
-    reset = _watch.set(max(_Watch.COMPILERS, _watch.get()))
-    try:
-        yield
-    finally:
-        _watch.reset(reset)
+    return _watching(max(_Watch.COMPILERS, _watch.get()))
 
 
-@contextmanager
-def not_dealt_with() -> Iterator[None]:
+def not_dealt_with() -> AbstractContextManager[None]:
     """Statements inside come from elsewhere, although a compiler's is on its way."""
-    reset = _watch.set(_Watch.EVERYTHING)
-    try:
-        yield
-    finally:
-        _watch.reset(reset)
+    return _watching(_Watch.EVERYTHING)
 
 
-@contextmanager
-def ours() -> Iterator[None]:
+def ours() -> AbstractContextManager[None]:
     """Statements inside are the library's: nothing depends on them, and they are not cached."""
-    reset = _watch.set(_Watch.NOTHING)
-    try:
-        yield
-    finally:
-        _watch.reset(reset)
+    return _watching(_Watch.NOTHING)
 
 
 def is_dealt_with() -> bool:
