@@ -186,6 +186,14 @@ def test_a_missing_row_is_seen_when_it_is_inserted(world, model, key, fields):
     assert len(cached(both, world)) == 1
 
 
+def test_a_row_that_a_join_repeats_does_not_stand_for_a_missing_one(world):
+    read = lambda w: list(w.all().filter(pk__in=[w.two.pk, 10**6], tags__isnull=False))  # noqa: E731
+    assert len(warm(read, world)) == 2  # one row, with two tags
+    new = world.new(Post, pk=10**6, author=world.ada, title="new")
+    Post.tags.through.objects.using(world.alias).create(post=new, tag=world.red)
+    assert len(cached(read, world)) == 3
+
+
 def test_a_key_that_update_changes_leaves_neither_of_its_rows_stale(world):
     old = lambda w: list(w.all(Country).filter(pk="FR"))  # noqa: E731
     new = lambda w: list(w.all(Country).filter(pk="FX"))  # noqa: E731
