@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from time import monotonic, perf_counter_ns, sleep
 from typing import Any
@@ -83,6 +84,10 @@ class Worker:
 
         if not self._contender.caches:
             return None
+        for ask in memory.KINDS.values():
+            # What is made once (connections, compiled things) does not count; and it has to be
+            # stored, which a store that has just begun may not do at once.
+            _warm_up(Call(partial(ask, self._contender, 2001), is_hit=True))
         return {kind: memory.bytes_per_entry(self._contender, kind) for kind in memory.KINDS}
 
     def stampede(self, turn: int) -> dict[str, float]:
