@@ -28,7 +28,7 @@ class Effort:
     stampedes: int
 
 
-QUICK = Effort(rounds=3, seconds=0.015, dependents={10: 3, 1000: 1}, stampedes=1)
+QUICK = Effort(rounds=3, seconds=0.01, dependents={10: 3, 1000: 1}, stampedes=1)
 USUAL = Effort(rounds=9, seconds=0.04, dependents={10: 7, 1000: 5, 10_000: 1}, stampedes=3)
 DEEP = Effort(
     rounds=25, seconds=0.1, dependents={10: 15, 1000: 9, 10_000: 5, 100_000: 2}, stampedes=5
