@@ -34,7 +34,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     results = run(effort, _chosen(arguments.only), say)
     results["seconds"] = round(monotonic() - begin)
     latest = RESULTS / "latest.json"
-    latest.write_text(json.dumps(results, indent=1) + "\n")
+    latest.write_text(published.written(results))
     say(f"done: {latest}")
     return results
 
