@@ -4,7 +4,6 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
@@ -13,24 +12,7 @@ from unittest import mock
 from benchmarks.contenders import Contender
 from benchmarks.scenarios import querysets
 from benchmarks.scenarios.base import Call
-
-REST = "Django: the queryset, as the view writes it"
-
-#: What is timed at which joint, in the order of the table: label, module, path of the attribute.
-JOINTS = [
-    ("Django: fetching, instances from rows", "django.db.models.query", "QuerySet._fetch_all"),
-    ("Django: compiling the statement", "django.db.models.sql.compiler", "SQLCompiler.as_sql"),
-    ("which policy", "django_layercache.querysets.policies", "policy_of"),
-    ("the plan: tables, rows, tags, key", "django_layercache.querysets.reads", "plan_of"),
-    ("the read path around all this", "django_layercache.querysets.seams", "reads.read"),
-    ("which transactions are open", "django_layercache.engine.core", "Engine._attempt"),
-    ("the engine", "django_layercache.engine.core", "Engine.get_or_build"),
-    ("the store", "django_layercache.stores.{store}", "{Store}.read"),
-    ("the round trip", "redis", "Redis.execute_command"),
-    ("the entry's header", "django_layercache.stores.entries", "unpack"),
-    ("comparing the tokens", "django_layercache.engine.attempts", "Attempt.judge"),
-    ("decoding the rows", "django_layercache.serializers.rows", "RowsCodec.loads"),
-]
+from benchmarks.scenarios.joints import JOINTS, REST, resolved
 
 CASES: dict[str, Callable[[Contender], Call]] = {
     "get by primary key": querysets.get,
@@ -101,10 +83,7 @@ def _joints(stopwatch: _Stopwatch, store: str) -> Iterator[None]:
         for label, module, path in JOINTS:
             if "redis" in module and store != "redis":
                 continue
-            owner: Any = import_module(module.format(store=store))
-            *parents, name = path.format(Store=f"{store.title()}Store").split(".")
-            for parent in parents:
-                owner = getattr(owner, parent)
+            owner, name = resolved(module, path, store)
             function = stopwatch.wrap(label, getattr(owner, name))
             is_static = isinstance(vars(owner).get(name), staticmethod)
             stack.enter_context(
