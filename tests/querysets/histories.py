@@ -228,7 +228,7 @@ def read_until(deadline, level, board):
 def switch_off(rule):
     from django_layercache.engine import attempts
     from django_layercache.engine.writes import Write
-    from django_layercache.querysets import connections
+    from django_layercache.querysets import isolation
     from django_layercache.stores.redis import RedisStore
 
     def release_before_commit(self):
@@ -245,7 +245,7 @@ def switch_off(rule):
     elif rule == "leases longer than a commit":
         Write.mark = lambda self: setattr(self, "_lease", 0.0) or mark(self)
     elif rule == "snapshots":
-        connections.TransactionIsolation.objection = lambda self, states, *rest: None
+        isolation.TransactionIsolation.objection = lambda self, states, *rest: None
     elif rule == "equal tokens":
         use = attempts.Attempt._use
         attempts.Attempt._use = lambda self, entry, states, *rest: use(

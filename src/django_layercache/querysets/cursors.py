@@ -27,7 +27,7 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
     if is_ours():
         return execute()
     if is_dealt_with():
-        if state.snapshot is None and state.in_transaction:
+        if state.sight.snapshot is None and state.in_transaction:
             transactions.take_snapshot(state)
         return execute()
     effect = (
@@ -37,7 +37,7 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
         state.means_otherwise = True
     if effect.control:
         return _control(state, effect, execute)
-    if state.snapshot is None and state.in_transaction:
+    if state.sight.snapshot is None and state.in_transaction:
         transactions.take_snapshot(state)
     if effect.writes is None or effect.writes:
         _record(state, effect)
@@ -113,7 +113,7 @@ def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any])
     if effect.control == "begin":
         state.raw_transaction = True
     if effect.control == "isolation" or effect.names_isolation:
-        state.isolation_varies, state.reads_snapshot = True, None
+        state.sight.vary()
     return result
 
 

@@ -15,6 +15,7 @@ from django_layercache.exceptions import StoreUnavailable, WriteRefused
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import outbox
 from django_layercache.querysets.connections import ConnectionState, state_of
+from django_layercache.querysets.levels import Level
 from django_layercache.querysets.watching import dealt_with, is_ours
 
 __all__ = ["closing", "committing", "inserting", "rolling_back", "take_snapshot", "writing"]
@@ -101,49 +102,12 @@ def closing(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 def take_snapshot(state: ConnectionState) -> None:
     """Before a transaction's first statement: remember S0, if it is going to read a snapshot."""
-    if state.reads_snapshot is None:
-        _ask_for_isolation(state)
-    if state.reads_snapshot and state.snapshot is None:
+    sight = state.sight
+    if sight.look() is not Level.STATEMENT and sight.snapshot is None:
         try:
-            state.snapshot = get_engine().store.read(None, ()).sequence
+            sight.snapshot = get_engine().store.read(None, ()).sequence
         except StoreUnavailable:
             get_engine().outages.owe()  # no snapshot: neither hits nor stores in this transaction
-
-
-def _ask_for_isolation(state: ConnectionState) -> None:
-    """What the open transaction sees; asked again only where something says that it may be something else."""
-    if state.must_be_asked:
-        if state.connection.vendor == "postgresql":
-            level = _postgresql_isolation(state.connection)
-            state.learn(
-                reads_snapshot=level not in {"read committed", "read uncommitted"},
-                is_serializable=level in {"serializable", "unknown"},
-            )
-        else:
-            state.learn(reads_snapshot=_reads_snapshot(state.connection), is_serializable=False)
-    state.reads_snapshot = state.usually_reads_snapshot
-    state.is_serializable = state.usually_is_serializable
-
-
-def _reads_snapshot(connection: BaseDatabaseWrapper) -> bool:
-    """Whether two reads in one transaction see the same state of the database."""
-    if connection.vendor == "mysql":
-        level = str(getattr(connection, "isolation_level", None) or "repeatable read").lower()
-        return level not in {"read committed", "read uncommitted"}
-    return connection.vendor != "oracle"
-
-
-def _postgresql_isolation(connection: BaseDatabaseWrapper) -> str:
-    # Asked of the driver's connection: not a query of the application's, and not logged as one.
-    # It takes no snapshot.
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute("SHOW transaction_isolation")
-        return str(cursor.fetchone()[0])
-    except Exception:  # the transaction is broken already; the caller's statement will say so
-        return "unknown"
-    finally:
-        cursor.close()
 
 
 def _place_marks(state: ConnectionState, write: Write) -> None:

@@ -1,0 +1,56 @@
+"""Which database a connection is to: its content, and what a statement means there."""
+
+import hashlib
+import os
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["Database"]
+
+_PROCESS = secrets.token_hex(8)
+
+
+class Database:
+    """The database of one connection object of Django's."""
+
+    __slots__ = ("_content", "_place", "_private", "connection")
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self._private = secrets.token_hex(8)
+        self._place: tuple[Any, ...] = ()
+        self._content = ""
+
+    @property
+    def content(self) -> str:
+        """Eight digits for the database's content: the same for two aliases of one database."""
+        said = self.connection.settings_dict
+        place = (said["NAME"], said.get("HOST"), said.get("PORT"))
+        if place != self._place:
+            identity = (self.connection.vendor, *map(str, place), *self._lifetime(str(place[0])))
+            self._content = hashlib.blake2b(repr(identity).encode(), digest_size=4).hexdigest()
+            self._place = place
+        return self._content
+
+    def _lifetime(self, name: str) -> tuple[str, ...]:
+        """What an in-memory database dies with, before another one takes its name."""
+        if self.connection.vendor != "sqlite":
+            return ()
+        if name == ":memory:":
+            return (self._private,)
+        return (_PROCESS, str(os.getpid())) if "mode=memory" in name else ()
+
+    @property
+    def session(self) -> str:
+        """What decides, beside the database's content, what a statement returns here.
+
+        The time zone in which it shows times, the user whose rows it may see, the schemas that
+        it looks for tables in.
+        """
+        connection, said = self.connection, self.connection.settings_dict
+        return repr(
+            (said.get("USER"), said.get("OPTIONS"), connection.timezone_name, settings.USE_TZ)
+        )
