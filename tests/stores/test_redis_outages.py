@@ -211,6 +211,31 @@ def test_a_server_that_became_a_replica_refuses_marks_as_one_that_is_away(
     store.mark("w", ["a"], LEASE)
 
 
+@pytest.mark.parametrize("name", ("read", "read_many"))
+def test_a_server_that_became_a_replica_answers_nothing_on_connections_from_before(
+    name: str, store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    """Its tokens are those of before the first commit that its successor has seen."""
+    OPERATIONS[name](store)
+    redis.Redis(host=fresh_redis.host, port=fresh_redis.port).replicaof(fresh_redis.host, "1")
+    with pytest.raises(StoreUnavailable):
+        OPERATIONS[name](store)
+
+
+def test_a_primary_without_the_replicas_that_it_was_told_to_have_answers_nothing(
+    store: RedisStore, fresh_redis: RedisServer
+) -> None:
+    """One of them may have been promoted behind its back."""
+    before = token_of(store, "a")
+    admin = redis.Redis(host=fresh_redis.host, port=fresh_redis.port)
+    admin.config_set("min-replicas-to-write", 1)
+    for name in ("read", "read_many", "mark", "release"):
+        with pytest.raises(StoreUnavailable, match="refuses"):
+            OPERATIONS[name](store)
+    admin.config_set("min-replicas-to-write", 0)
+    assert token_of(store, "a") == before
+
+
 def test_wrong_credentials_are_a_server_that_is_away(fresh_redis: RedisServer) -> None:
     redis.Redis(host=fresh_redis.host, port=fresh_redis.port).config_set("requirepass", "right")
     pool = redis.ConnectionPool(host=fresh_redis.host, port=fresh_redis.port, password="wrong")

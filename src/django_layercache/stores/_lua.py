@@ -123,6 +123,10 @@ if entry then
     for _, state in ipairs(states_of(tags)) do states[#states + 1] = state end
   end
 end
+-- Changes nothing on a primary. A replica refuses it, and so does a primary that has fewer
+-- replicas than `min-replicas-to-write` says: one that was replaced must not answer with the
+-- tokens that it still has. Last, as nothing is refused for want of memory after a write.
+redis.call('PERSIST', register)
 local reply = {entry, position(), now < distrust and 1 or 0}
 for _, state in ipairs(states) do reply[#reply + 1] = state end
 return reply
