@@ -8,7 +8,16 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 
 from django_layercache import cached_queries, invalidate, no_cache, trace
 from tests.querysets.conftest import POSTGRES, on, use_store
-from tests.querysets.world import World, cached, elsewhere, is_hit, manual_commits, outcomes, warm
+from tests.querysets.world import (
+    World,
+    cached,
+    elsewhere,
+    is_hit,
+    manual_commits,
+    outcomes,
+    uncached,
+    warm,
+)
 from tests.testapp.models import Author, Post, Tag
 
 
@@ -151,6 +160,18 @@ def test_what_was_asked_for_before_a_commit_and_read_after_it_is_right(world):
     with around_statements(world.connection, "SELECT", before=lambda: elsewhere(rename, world)):
         assert cached(titles, world)[0] == "changed"
     assert cached(titles, world)[0] == "changed"
+
+
+def test_the_first_thing_that_a_transaction_asks_for_is_answered(world):
+    """As with ATOMIC_REQUESTS, on the connection of each request's own."""
+    warm(titles, world)
+    world.connection.close()
+    with transaction.atomic(world.alias):
+        assert is_hit(titles, world)
+        with transaction.atomic(world.alias):
+            assert is_hit(titles, world)
+    with transaction.atomic(world.alias):
+        assert is_hit(titles, world)
 
 
 # -- ROLLBACK --------------------------------------------------------------------------------------
@@ -424,15 +445,17 @@ def test_a_snapshot_reader_gets_hits_where_nothing_has_changed(on_postgres, how)
 
 @POSTGRES.marks[0]
 @ways
-def test_a_snapshot_reader_is_not_answered_before_it_has_its_snapshot(on_postgres, how):
+def test_a_snapshot_reader_has_its_snapshot_when_it_is_first_answered(on_postgres, how):
     w = on_postgres
     warm(titles, w)
     with transaction.atomic("postgres"):
         w.all(Author).count()  # read committed, as far as anybody knows
     with snapshot(w.connection, how):
-        first = cached(titles, w)[0]
+        assert cached(titles, w)[0] == "one"
         elsewhere(rename, w)
-        assert cached(one, w) == first
+        elsewhere(warm, titles, w)
+        assert uncached(one, w) == cached(one, w) == cached(titles, w)[0] == "one"
+    assert cached(titles, w)[0] == "changed"
 
 
 @POSTGRES.marks[0]
@@ -456,12 +479,14 @@ def test_a_reader_of_sqlites_snapshot_is_answered_from_it(local_store):
     w = World("default")
     w.execute("PRAGMA journal_mode = WAL")
     try:
-        with transaction.atomic("default"):
-            w.all(Author).count()
-            elsewhere(rename, w)
-            elsewhere(warm, titles, w)
-            assert cached(titles, w)[0] == cached(one, w) == "one"
-        assert cached(titles, w)[0] == cached(one, w) == "changed"
+        for title, before in (("changed", uncached), ("later", cached)):
+            warm(titles, w)
+            with transaction.atomic("default"):
+                first = before(titles, w)[0]
+                elsewhere(rename, w, title)
+                elsewhere(warm, titles, w)
+                assert cached(titles, w)[0] == cached(one, w) == uncached(one, w) == first
+            assert cached(titles, w)[0] == cached(one, w) == title
     finally:
         connections["default"].close()
         w.execute("PRAGMA journal_mode = DELETE")

@@ -26,8 +26,8 @@ class ConnectionState:
     """
 
     __slots__ = (
-        "_database", "connection", "has_outbox", "inserted", "means_otherwise", "raw_transaction",
-        "sight", "write",
+        "__weakref__", "_database", "connection", "ended", "has_outbox", "inserted",
+        "means_otherwise", "raw_transaction", "sight", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -43,6 +43,8 @@ class ConnectionState:
         #: change of any row that others know, but its own reads find rows that only it has.
         self.inserted: set[str] = set()
         self.raw_transaction = False
+        #: How many transactions have, to tell one from the next.
+        self.ended = 0
 
     @property
     def database(self) -> str:
@@ -90,6 +92,7 @@ class ConnectionState:
 
     def forget_transaction(self) -> None:
         """It has ended, or has not begun."""
+        self.ended += 1
         self.write = None
         self.inserted = set()
         self.raw_transaction = False

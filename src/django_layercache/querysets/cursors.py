@@ -11,6 +11,7 @@ from django_layercache.engine import recording_scope
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import policies, transactions
 from django_layercache.querysets.connections import ConnectionState, state_of
+from django_layercache.querysets.isolation import take_snapshot
 from django_layercache.querysets.rawsql import ANYTHING, Effect, effect_of
 from django_layercache.querysets.watching import is_dealt_with, is_ours
 from django_layercache.querysets.writes import tags_of_effect
@@ -28,7 +29,7 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
         return execute()
     if is_dealt_with():
         if state.sight.snapshot is None and state.in_transaction:
-            transactions.take_snapshot(state)
+            take_snapshot(state)
         return execute()
     effect = (
         effect_of(sql, connection.vendor) if isinstance(sql, str) else _composed(sql, connection)
@@ -38,7 +39,7 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
     if effect.control:
         return _control(state, effect, execute)
     if state.sight.snapshot is None and state.in_transaction:
-        transactions.take_snapshot(state)
+        take_snapshot(state)
     if effect.writes is None or effect.writes:
         _record(state, effect)
         with transactions.writing(connection, tags_of_effect(effect, connection)):

@@ -1,16 +1,81 @@
-"""What the transactions that this thread has open allow to be read from the store."""
+"""What the transactions that a reader has open allow to be read from the store.
 
-from collections.abc import Mapping
+Those are the ones of its thread, and the ones of its context: a coroutine's statements run in
+another thread than it does itself, and the connections are there. ``async_to_sync`` and
+``sync_to_async`` carry the context back and forth.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from weakref import ReferenceType, ref
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_layercache import tags
 from django_layercache.engine import is_not_after
+from django_layercache.exceptions import StoreUnavailable
+from django_layercache.handlers import get_engine
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.levels import Level
 from django_layercache.stores.base import TokenState
 
-__all__ = ["TransactionIsolation", "current_isolation"]
+__all__ = ["TransactionIsolation", "current_isolation", "has_begun", "take_snapshot"]
+
+#: Statements with which a transaction's snapshot begins. (SQLite has to read a page for that.)
+_BEGINNINGS = {"postgresql": "SELECT 1", "sqlite": "SELECT 1 FROM sqlite_master LIMIT 1"}
+
+#: The connections that have begun a transaction in this context, and which of theirs that was.
+_begun: ContextVar[tuple[tuple[ReferenceType[ConnectionState], int], ...]] = ContextVar(
+    "layercache_transactions", default=()
+)
+
+
+def has_begun(state: ConnectionState) -> None:
+    """A transaction: whoever shares this context is in it from now on."""
+    others = [(ref(other), other.ended) for other in _of_context() if other is not state]
+    _begun.set((*others, (ref(state), state.ended)))
+
+
+def _of_context() -> Iterator[ConnectionState]:
+    for reference, ended in _begun.get():
+        state = reference()
+        if state is not None and state.ended == ended and state.in_transaction:
+            yield state
+
+
+def take_snapshot(state: ConnectionState) -> None:
+    """Before a transaction's first statement: remember S0, if it is going to read a snapshot."""
+    sight = state.sight
+    if sight.level is None:
+        has_begun(state)
+    if sight.look() is not Level.STATEMENT and sight.snapshot is None:
+        try:
+            sight.snapshot = get_engine().store.read(None, ()).sequence
+        except StoreUnavailable:
+            get_engine().outages.owe()  # no snapshot: neither hits nor stores in this transaction
+
+
+def _begin_to_see(state: ConnectionState) -> None:
+    """Before the store is asked: a transaction that has not read yet may be answered, too.
+
+    It is known what it is going to see, and if that is a snapshot, it has it: what is fetched
+    from the store afterwards can be compared with that.
+    """
+    beginning = _BEGINNINGS.get(state.connection.vendor)
+    if state.sight.level is not None or state.connection.needs_rollback or beginning is None:
+        return
+    take_snapshot(state)
+    if state.sight.level is Level.SNAPSHOT and state.sight.snapshot is not None:
+        # Of the driver's connection: not a query of the application's, and not logged as one.
+        cursor = state.connection.connection.cursor()
+        try:
+            cursor.execute(beginning)
+            cursor.fetchone()
+        except Exception:  # the caller's statement will say what is wrong
+            state.sight.snapshot = None
+        finally:
+            cursor.close()
 
 
 class TransactionIsolation:
@@ -55,11 +120,15 @@ def _newer_than_snapshot(state: ConnectionState, states: Mapping[str, TokenState
 
 
 def current_isolation() -> TransactionIsolation | None:
-    """For the engine: ``None`` where no transaction is open in this thread."""
-    states = [
-        state_of(connection)
-        for connection in connections.all(initialized_only=True)
-        if connection.connection is not None
-    ]
-    open_ones = [state for state in states if state.in_transaction]
-    return TransactionIsolation(open_ones) if open_ones else None
+    """For the engine: ``None`` where no transaction is open in this thread and context."""
+    found = {state for state in map(state_of, _connected()) if state.in_transaction}
+    for state in found:
+        _begin_to_see(state)
+    found.update(_of_context())
+    return TransactionIsolation(list(found)) if found else None
+
+
+def _connected() -> Iterator[BaseDatabaseWrapper]:
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None:
+            yield connection

@@ -22,6 +22,7 @@ from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI
 
 from django_layercache.querysets import cursors, policies, reads, transactions
 from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.isolation import has_begun
 from django_layercache.querysets.watching import dealt_with, is_dealt_with, is_ours, not_dealt_with
 from django_layercache.querysets.writes import tags_of_write
 from django_layercache.timeouts import DEFAULT, Timeout
@@ -141,7 +142,10 @@ def _install_connections() -> None:
         if autocommit and not self.in_atomic_block and state_of(self).in_transaction:
             with transactions.committing(self):
                 return original(*arguments)
-        return original(*arguments)
+        result = original(*arguments)
+        if not autocommit:
+            has_begun(state_of(self))
+        return result
 
 
 def _install_cursors() -> None:

@@ -11,14 +11,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_layercache import conf, tags
 from django_layercache.engine import Write
-from django_layercache.exceptions import StoreUnavailable, WriteRefused
+from django_layercache.exceptions import WriteRefused
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import outbox
 from django_layercache.querysets.connections import ConnectionState, state_of
-from django_layercache.querysets.levels import Level
 from django_layercache.querysets.watching import dealt_with, is_ours
 
-__all__ = ["closing", "committing", "inserting", "rolling_back", "take_snapshot", "writing"]
+__all__ = ["closing", "committing", "inserting", "rolling_back", "writing"]
 
 
 @contextmanager
@@ -98,16 +97,6 @@ def closing(connection: BaseDatabaseWrapper) -> Iterator[None]:
         if state.write is not None:
             state.write.abandon()
         state.forget_connection()
-
-
-def take_snapshot(state: ConnectionState) -> None:
-    """Before a transaction's first statement: remember S0, if it is going to read a snapshot."""
-    sight = state.sight
-    if sight.look() is not Level.STATEMENT and sight.snapshot is None:
-        try:
-            sight.snapshot = get_engine().store.read(None, ()).sequence
-        except StoreUnavailable:
-            get_engine().outages.owe()  # no snapshot: neither hits nor stores in this transaction
 
 
 def _place_marks(state: ConnectionState, write: Write) -> None:
