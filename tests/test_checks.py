@@ -88,10 +88,51 @@ def test_a_word_that_is_not_one_of_the_allowed_is_an_error(name, value):
 
 @pytest.mark.parametrize(
     "models",
-    [["testapp.post"], {"testapp.post": 60}, {"testapp.post": {"ttl": 60}}, {"testapp.post": True}],
+    [
+        ["testapp.post"],
+        {"testapp.post": 60},
+        {"testapp.post": {"ttl": 60}},
+        {"testapp.post": True},
+        {"testapp.post": {"cached": 1}},
+        {"testapp.post": {"operations": "get"}},
+    ],
 )
 def test_models_in_the_wrong_form_are_an_error(models):
     assert settings_ids(MODELS=models) == ["layercache.E006"]
+
+
+def test_good_options_of_a_model_are_fine():
+    options = {
+        "cached": True,
+        "timeout": None,
+        "operations": ["get", "fetch", "count", "exists", "aggregate"],
+        "max_rows": 100,
+        "max_bytes": None,
+        "partition_by": ["author", "category_id"],
+    }
+    assert settings_ids(MODELS={"testapp.post": options}) == []
+
+
+@pytest.mark.parametrize("limit", [-1, 2.5, "10", True])
+@pytest.mark.parametrize("option", ["max_rows", "max_bytes"])
+def test_a_limit_that_is_no_whole_number_is_an_error(option, limit):
+    assert settings_ids(MODELS={"*": {option: limit}}) == ["layercache.E004"]
+
+
+@pytest.mark.parametrize(
+    ("models", "expected", "meant"),
+    [
+        ({"testapp.pots": {}}, "layercache.E007", "testapp.post"),
+        ({"testapp.post": {"timeouts": 60}}, "layercache.E006", "timeout"),
+        ({"testapp.post": {"operations": {"counts"}}}, "layercache.E005", "count"),
+        ({"testapp.post": {"partition_by": ["autor"]}}, "layercache.E011", "author"),
+    ],
+)
+def test_a_slip_in_a_models_policy_is_an_error_that_names_the_nearest(models, expected, meant):
+    with override_settings(LAYERCACHE={"MODELS": models}):
+        (message,) = our_checks.check_settings()
+    assert message.id == expected
+    assert repr(meant) in message.hint
 
 
 @pytest.mark.parametrize("name", ["testapp.pots", "nowhere.*", "Post", 3])

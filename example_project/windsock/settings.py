@@ -106,7 +106,7 @@ LAYERCACHE: dict[str, Any] = {
     "MODELS": {
         # Small and hardly ever changed: every query on these two is cached without a word in the views.
         "atlas.continent": {"timeout": 3600},
-        "atlas.country": {"timeout": 3600},
+        "atlas.country": {"timeout": 3600, "max_rows": 500},
         # Found by their airport: a new review changes what is about its airport, and not what is about another's.
         "atlas.review": {"partition_by": ["airport"]},
         # Read once per request and different for each visitor: caching them would only fill the store.

@@ -9,10 +9,12 @@ from django_layercache.querysets.by_hand import (
     invalidate,
     no_cache,
 )
+from django_layercache.querysets.explaining import Explanation
 from django_layercache.querysets.policies import cached_queries
 
 __all__ = [
     "Event",
+    "Explanation",
     "adepends_on",
     "ainvalidate",
     "cache_view",

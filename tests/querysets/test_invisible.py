@@ -58,10 +58,17 @@ def test_installing_twice_patches_once():
     assert [vars(owner)[name] for owner, name in PATCHED] == before
 
 
-def test_managers_have_the_methods_that_django_gives_them_and_one_more():
-    methods = BaseManager._get_queryset_methods(QuerySet)
-    assert "cached" not in methods
-    assert Manager.cached is BaseManager.cached
+OURS = {"cached", "no_cache", "explain_cache", "aexplain_cache"}
+
+
+def test_managers_have_the_methods_that_django_gives_them_and_those_that_are_documented():
+    assert not OURS & BaseManager._get_queryset_methods(QuerySet).keys()
+    added = {
+        name
+        for name, value in vars(BaseManager).items()
+        if getattr(value, "__module__", "").startswith("django_layercache")
+    }
+    assert added == OURS
     assert not [name for name in dir(Manager) if "layercache" in name.lower()]
 
 

@@ -1,7 +1,7 @@
 """The protocol: tags, tokens, scopes, get-or-build, mark, commit, release. No settings, no ORM, no HTTP."""
 
 from django_layercache.engine.core import Engine
-from django_layercache.engine.events import Event, trace
+from django_layercache.engine.events import Event, Outcome, trace
 from django_layercache.engine.graces import OpenTransactions
 from django_layercache.engine.isolation import Isolation, is_not_after
 from django_layercache.engine.outages import Outbox
@@ -22,6 +22,7 @@ __all__ = [
     "Isolation",
     "OpenTransactions",
     "Outbox",
+    "Outcome",
     "Recipe",
     "Write",
     "current_scope",

@@ -15,6 +15,7 @@ from django_layercache.engine.graces import Graces, OpenTransactions
 from django_layercache.engine.isolation import Isolation, objection
 from django_layercache.engine.late import Late, all_late, narrowed
 from django_layercache.engine.outages import Outages, Outbox
+from django_layercache.engine.peeks import Peek
 from django_layercache.engine.recipes import Recipe
 from django_layercache.engine.scopes import Scope, nothing_cached, open_scope, recording_scope
 from django_layercache.engine.writes import Write
@@ -111,6 +112,16 @@ class Engine:
             else values[id(attempt)]
             for attempt, (_, build) in zip(attempts, requests, strict=True)
         ]
+
+    def peek(self, recipe: Recipe) -> Peek:
+        """What :meth:`get_or_build` would do with *recipe* now."""
+        peek = Peek(recipe, self.isolation())
+        if self._may_use_store(peek):
+            try:
+                peek.judge(self._read(recipe.key, recipe.tags))
+            except StoreUnavailable:
+                self._store_failed(peek)
+        return peek
 
     def _look(self, attempt: Attempt, key: str | None = "") -> Any:
         recipe = attempt.recipe

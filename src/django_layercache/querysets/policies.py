@@ -1,4 +1,4 @@
-"""Which querysets are cached: ``.cached()``, ``with cached_queries():``, and ``MODELS`` in the settings."""
+"""Which querysets are cached, and how: ``.cached()``, ``.no_cache()``, ``cached_queries()``, ``MODELS``."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,11 +11,14 @@ from django.db.models import Model
 from django.db.models.sql.query import Query
 
 from django_layercache import conf
+from django_layercache.querysets.operations import OPERATIONS, operation_of
 from django_layercache.tags import table_name
-from django_layercache.timeouts import DEFAULT, Timeout, checked_timeout, in_force
+from django_layercache.timeouts import DEFAULT, Timeout, checked_timeout
 
 __all__ = [
+    "NOT_CACHED",
     "Policy",
+    "applicable_policy",
     "are_models",
     "cached_queries",
     "in_block",
@@ -31,15 +34,39 @@ _ATTRIBUTE = "_layercache_policy"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long results are kept, in seconds; ``None`` for ever, 0 not at all."""
+    """What *source* says of results: whether and which are cached, for how long, and up to which size.
 
-    timeout: float | None
+    ``timeout`` is in seconds; ``None`` for ever, 0 not at all, ``DEFAULT`` what the model's
+    policy, or else the settings, say. Results of more rows or bytes than the limits are not stored.
+    """
 
-    @classmethod
-    def with_timeout(cls, timeout: Timeout) -> "Policy":
-        """With the settings' own timeout for ``DEFAULT``."""
-        return cls(in_force(checked_timeout(timeout)))
+    source: str
+    timeout: Timeout = DEFAULT
+    is_cached: bool = True
+    operations: Collection[str] = OPERATIONS
+    max_rows: int | None = None
+    max_bytes: int | None = None
 
+    def objection(self, query: Query, result_type: str | None) -> str | None:
+        """Why the results of *query* are not cached, if they are not."""
+        if not self.is_cached:
+            return f"{self.source} says so"
+        if self.operations is not OPERATIONS:
+            operation = operation_of(query, result_type)
+            if operation not in self.operations:
+                return f"{self.source} does not name the operation {operation!r}"
+        return None
+
+    def over(self, model: "Policy | None") -> "Policy":
+        """What this one leaves open is as the policy of the model says."""
+        if model is None or not self.is_cached:
+            return self
+        timeout = model.timeout if self.timeout is DEFAULT else self.timeout
+        return Policy(self.source, timeout, True, OPERATIONS, model.max_rows, model.max_bytes)
+
+
+#: Of a queryset that is to be asked of the database each time.
+NOT_CACHED = Policy(".no_cache()", is_cached=False)
 
 _block: ContextVar[Policy | None] = ContextVar("layercache_queries", default=None)
 
@@ -48,9 +75,10 @@ _block: ContextVar[Policy | None] = ContextVar("layercache_queries", default=Non
 def cached_queries(timeout: Timeout = DEFAULT) -> Iterator[None]:
     """Cache every queryset that is evaluated inside the block (or the decorated function).
 
-    *timeout* is in seconds. Models that the settings exclude stay excluded.
+    *timeout* is in seconds; left out, the model's setting or ``TIMEOUT`` holds. Models that the
+    settings exclude stay excluded, and so do querysets with ``.no_cache()``.
     """
-    with in_block(Policy.with_timeout(timeout)):
+    with in_block(Policy("cached_queries()", checked_timeout(timeout))):
         yield
 
 
@@ -65,27 +93,31 @@ def in_block(policy: Policy) -> Iterator[None]:
 
 
 def set_policy(query: Query, policy: Policy) -> None:
-    """Cache the results of *query*, and of the queries that Django derives from it."""
+    """Let *policy* hold for *query*, and for the queries that Django derives from it."""
     setattr(query, _ATTRIBUTE, policy)
 
 
 def own_policy(query: Query) -> Policy | None:
-    """What ``.cached()`` said of *query*, or of the one that it wraps."""
+    """What ``.cached()`` or ``.no_cache()`` said of *query*, or of the one that it wraps."""
     own: Policy | None = query.__dict__.get(_ATTRIBUTE)
     if own is None and (inner := getattr(query, "inner_query", None)) is not None:
         own = inner.__dict__.get(_ATTRIBUTE)
     return own
 
 
-def policy_of(query: Any) -> Policy | None:
-    """The nearest policy: the queryset's own, the block's, the model's. ``None``: not cached."""
-    policy = own_policy(query) or _block.get()
-    if policy is not None or query.model is None:
-        return policy
-    setting = _models().setting_for(query.model)
-    if isinstance(setting, Mapping) and setting.get("cached", True):
-        return Policy(setting.get("timeout", conf.get("TIMEOUT")))
-    return None
+def policy_of(query: Any, result_type: str | None) -> Policy | None:
+    """The policy by which the results of *query* are cached. ``None``: they are not."""
+    policy = applicable_policy(query)
+    if policy is None or policy.objection(query, result_type) is not None:
+        return None
+    return policy
+
+
+def applicable_policy(query: Any) -> Policy | None:
+    """The nearest policy: the queryset's own, the block's, the model's. ``None``: nobody says anything."""
+    said = own_policy(query) or _block.get()
+    model = None if query.model is None else _models().policy_for(query.model)
+    return model if said is None else said.over(model)
 
 
 def partition_fields(table: str) -> tuple[Any, ...]:
@@ -140,6 +172,7 @@ class _Models:
             for model in models
             if (found := _declared_fields(model, self.setting_for(model)))
         }
+        self._policies = {model: self._policy(model) for model in models} if settings else {}
         self.tables = {table_name(model._meta.db_table) for model in models} | {
             "django_migrations",
             "sqlite_sequence",
@@ -155,11 +188,32 @@ class _Models:
 
     def setting_for(self, model: type[Model]) -> Any:
         """What is said of *model*: its own entry, else its app's, else that of ``*``."""
+        return self._settings.get(self._name_for(model))
+
+    def policy_for(self, model: type[Model]) -> Policy | None:
+        """The policy that is said of *model*."""
         if not self._settings:
             return None
+        # Historical models, and those of other registries, are not kept: nobody would forget them.
+        return self._policies[model] if model in self._policies else self._policy(model)
+
+    def _name_for(self, model: type[Model]) -> str:
         meta = model._meta
-        wanted = (meta.label_lower, f"{meta.app_label}.*", "*")
-        return next((self._settings[name] for name in wanted if name in self._settings), None)
+        wanted = (meta.label_lower, f"{meta.app_label}.*")
+        return next((name for name in wanted if name in self._settings), "*")
+
+    def _policy(self, model: type[Model]) -> Policy | None:
+        setting = self.setting_for(model)
+        if not isinstance(setting, Mapping):
+            return None
+        return Policy(
+            f"MODELS[{self._name_for(model)!r}]",
+            setting.get("timeout", DEFAULT),
+            setting.get("cached", True),
+            setting.get("operations", OPERATIONS),
+            setting.get("max_rows"),
+            setting.get("max_bytes"),
+        )
 
 
 _latest: _Models | None = None

@@ -13,11 +13,12 @@ from django.utils.asyncio import async_unsafe
 from django_layercache.engine import Recipe, recording_scope
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import policies
+from django_layercache.querysets.limits import codec_for
 from django_layercache.querysets.plans import Plan, plan_of
 from django_layercache.querysets.watching import dealt_with, is_ours
-from django_layercache.serializers.rows import RowsCodec
+from django_layercache.timeouts import in_force
 
-__all__ = ["read"]
+__all__ = ["read", "recipe_of"]
 
 LAYER = "querysets"
 _ENSURE_CONNECTION = BaseDatabaseWrapper.ensure_connection
@@ -27,7 +28,7 @@ def read(
     compiler: SQLCompiler, result_type: str | None, chunked: bool, run: Callable[[], Any]
 ) -> Any:
     """What ``execute_sql`` of *compiler* returns; *run* is Django's own."""
-    policy = policies.policy_of(compiler.query)
+    policy = policies.policy_of(compiler.query, result_type)
     if (policy is None and recording_scope() is None) or is_ours():
         return _run(run)
     if compiler.connection.needs_rollback:
@@ -45,16 +46,21 @@ def read(
     return _cached(plan, policy, watched, result_type)
 
 
-def _cached(plan: Plan, policy: policies.Policy, run: Callable[[], Any], result_type: str) -> Any:
-    recipe = Recipe(
+def recipe_of(plan: Plan, policy: policies.Policy, result_type: str) -> Recipe:
+    """What the engine is told of the result of *plan*."""
+    return Recipe(
         LAYER,
         f"{plan.key}:{result_type}",
-        RowsCodec,
-        policy.timeout,
+        codec_for(policy),
+        in_force(policy.timeout),
         plan.tags,
         plan.settle,
         late=plan.late if plan.may_have_late_tags else None,
     )
+
+
+def _cached(plan: Plan, policy: policies.Policy, run: Callable[[], Any], result_type: str) -> Any:
+    recipe = recipe_of(plan, policy, result_type)
     rows = get_engine().get_or_build(recipe, lambda: _as_rows(run(), result_type))
     if result_type == SINGLE:
         return rows[0] if rows else None

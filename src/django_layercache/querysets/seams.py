@@ -3,8 +3,9 @@
 1. The SQL compilers: every statement of the ORM passes through ``execute_sql``, also those
    that send no signal (``update()``, bulk writes, fast deletes, m2m tables).
 2. The connection: COMMIT, ROLLBACK, close, and the cursors that raw SQL goes through.
-3. ``QuerySet.cached`` is added; ``QuerySet._prefetch_related_objects`` lets the queries of
-   ``prefetch_related`` follow the queryset's policy, which Django does not hand on.
+3. ``QuerySet`` gets the methods of :mod:`django_layercache.querysets.methods`;
+   ``QuerySet._prefetch_related_objects`` lets the queries of ``prefetch_related`` follow the
+   queryset's policy, which Django does not hand on.
 
 The patches keep signatures, return types and errors; they connect no signal receiver.
 """
@@ -20,12 +21,11 @@ from django.db.models.query import QuerySet
 from django.db.models.sql import compiler as compilers
 from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI
 
-from django_layercache.querysets import cursors, policies, reads, transactions
+from django_layercache.querysets import cursors, methods, policies, reads, transactions
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.isolation import has_begun
 from django_layercache.querysets.watching import dealt_with, is_dealt_with, is_ours, not_dealt_with
 from django_layercache.querysets.writes import tags_of_write
-from django_layercache.timeouts import DEFAULT, Timeout
 
 __all__ = ["install"]
 
@@ -189,20 +189,10 @@ def _install_cursors() -> None:
 
 
 def _install_querysets() -> None:
-    def cached(self: Any, timeout: Timeout = DEFAULT) -> Any:
-        """Cache the rows of this queryset for *timeout* seconds (``None``: for ever), fresh as ever."""
-        policy = policies.Policy.with_timeout(timeout)
-        clone = self._chain()
-        policies.set_policy(clone.query, policy)
-        return clone
-
-    def cached_by_manager(self: Any, timeout: Timeout = DEFAULT) -> Any:
-        """``get_queryset().cached(timeout)``."""
-        return self.get_queryset().cached(timeout)
-
-    cached.queryset_only = True  # type: ignore[attr-defined]  # managers have their own, below
-    QuerySet.cached = cached  # type: ignore[attr-defined]
-    BaseManager.cached = cached_by_manager  # type: ignore[attr-defined]
+    for method in methods.PUBLIC:
+        method.queryset_only = True  # type: ignore[attr-defined]  # managers have their own:
+        setattr(QuerySet, method.__name__, method)
+        setattr(BaseManager, method.__name__, _by_manager(method))
 
     @_patch(QuerySet, "_prefetch_related_objects")
     def prefetch_related_objects(original: Any, self: Any) -> Any:
@@ -211,3 +201,13 @@ def _install_querysets() -> None:
             return original(self)
         with policies.in_block(policy):
             return original(self)
+
+
+def _by_manager(method: Callable[..., Any]) -> Callable[..., Any]:
+    """*method* of the manager's queryset, or what a subclass has in its place."""
+
+    @functools.wraps(method)
+    def by_manager(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.get_queryset(), method.__name__)(*args, **kwargs)
+
+    return by_manager
