@@ -169,6 +169,33 @@ def test_many_are_fetched_in_one_round_trip_and_the_missing_ones_are_built() -> 
     assert engine.get_many([]) == []
 
 
+class ResettingBuilder(Builder):
+    """The store is cleared while the first value is built."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine = engine
+
+    def __call__(self) -> Any:
+        if not self.calls:
+            self.engine.distrust()
+        return super().__call__()
+
+
+def test_a_value_that_depends_on_nothing_is_gone_after_a_reset(engine: Engine) -> None:
+    builder, late = Builder(), ResettingBuilder(engine)
+    assert [ask(engine, recipe(), builder), ask(engine, recipe("late"), late)] == ["built 1"] * 2
+    with trace() as events:
+        assert [ask(engine, recipe(), builder), ask(engine, recipe("late"), late)] == [
+            "built 2"
+        ] * 2
+    assert [(event.outcome, event.reason) for event in events][1] == (
+        "miss",
+        "the store was cleared",
+    )
+    assert ask(engine, recipe("late"), late) == "built 2"
+
+
 def test_timeouts_are_spread_by_the_jitter() -> None:
     now = [0.0]
     engine = Engine(LocalStore(clock=lambda: now[0]), jitter=0.1)

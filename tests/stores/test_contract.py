@@ -101,7 +101,7 @@ def test_thousands_of_tags_go_in_one_call(store: Store) -> None:
     store.write("k", entry, None)
     reading = store.read("k", ())
     assert reading.entry == entry
-    assert list(reading.states) == names
+    assert reading.states.keys() == set(names)
     assert not set(before.values()) & set(reading.states.values())
 
 
@@ -338,6 +338,19 @@ def test_what_is_stored_after_a_reset_by_one_who_read_before_it_is_not_reachable
     store.reset()
     store.write("k", Entry({"a": before}, b"x"), None)
     assert store.read("k", ()).states["a"] != before
+
+
+def test_an_entry_without_tags_tells_that_it_is_from_before_a_reset(store: Store) -> None:
+    before = store.read(None, ()).sequence[:8]
+    store.write("k", Entry({}, b"x", before), None)
+    reading = store.read("k", ())
+    assert reading.entry is not None
+    assert reading.entry.generation == reading.sequence[:8] == before
+    store.reset()
+    store.write("l", Entry({}, b"x", before), None)  # late
+    for key in "kl":
+        reading = store.read(key, ())
+        assert reading.entry is None or reading.entry.generation != reading.sequence[:8]
 
 
 def test_a_reset_leaves_the_marks(store: Store) -> None:

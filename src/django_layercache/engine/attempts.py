@@ -63,16 +63,24 @@ class Attempt:
 
     def judge(self, reading: Reading) -> Any:
         """The value if *reading* is a hit, else ``MISS``, ready to build."""
-        value = MISS if reading.entry is None else self._use(reading.entry, reading.states)
+        value = MISS
+        if reading.entry is not None:
+            value = self._use(reading.entry, reading)
+        elif reading.damage:
+            self.reason = f"undecodable: {reading.damage}"
         if value is MISS:
             self.sequence = reading.sequence
             self._begin(reading.states)
         return value
 
-    def _use(self, entry: Entry, states: Mapping[str, TokenState]) -> Any:
+    def _use(self, entry: Entry, reading: Reading) -> Any:
+        states = reading.states
         changed = [tag for tag, token in entry.tokens.items() if states[tag] != token]  # rule 4
         if changed:
             self._note_change(changed, states)
+            return MISS
+        if not entry.tokens and entry.generation != reading.sequence[:8]:
+            self.reason = "the store was cleared"
             return MISS
         why = self.isolation.objection(entry.tokens) if self.isolation is not None else None
         if why is not None:
@@ -149,7 +157,8 @@ class Attempt:
         if len(payload) > max_bytes:
             self.reason = f"not stored: {len(payload)} bytes are more than MAX_ENTRY_BYTES"
             return None
-        return Entry({tag: token for tag, token in states.items() if token is not None}, payload)
+        tokens = {tag: token for tag, token in states.items() if token is not None}
+        return Entry(tokens, payload, (self.sequence or "")[:8])
 
     def _report(self, tags: Mapping[str, TokenState]) -> None:
         if tracing():

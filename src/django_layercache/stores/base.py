@@ -16,14 +16,14 @@ The contract, for every operation that names tags:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 __all__ = ["PENDING", "Entry", "Reading", "Store", "Token", "TokenState"]
 
 #: An opaque version of a tag: eight characters that name the store's *generation* (a new
-#: one whenever the store may have lost data), then the position in its sequence, padded,
-#: so that tokens of one generation compare as strings.
+#: one whenever the store may have lost data), then the position in its sequence, padded to
+#: sixteen digits, so that tokens of one generation compare as strings.
 Token = str
 
 #: The state of a tag as a reader sees it: its token, or ``PENDING``.
@@ -33,10 +33,15 @@ PENDING: TokenState = None
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A cached value as bytes, with the tokens of all the tags that it depends on."""
+    """A cached value as bytes, with the tokens of all the tags that it depends on.
+
+    ``generation`` is the store's at the reading that the value was built on. It tells what the
+    tokens tell, where there are none.
+    """
 
     tokens: Mapping[str, Token]
     payload: bytes
+    generation: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +51,15 @@ class Reading:
     ``states`` holds the state of every tag that was asked for and of every tag of the
     entry. ``sequence`` is the position of the store's sequence at that instant (S0 of the
     snapshot rule). ``in_grace`` says that the store has lost its marks a moment ago: no tag is
-    settled before the grace is over.
+    settled before the grace is over. ``damage`` says why there is no entry, if there are bytes
+    under the key that are none.
     """
 
     entry: Entry | None
     states: Mapping[str, TokenState]
     sequence: Token
     in_grace: bool = False
+    damage: str = ""
 
 
 class Store(Protocol):

@@ -95,6 +95,7 @@ class LocalStore:
     def reset(self) -> None:
         # The marks stay: their writers have not committed yet.
         with self._lock:
+            self._generation = secrets.token_hex(4)
             self._tokens.clear()
             self._entries.clear()
             self._bytes = 0

@@ -201,25 +201,29 @@ class RedisStore:
 
     def _reading(self, key: str | None, tags: Sequence[str], reply: Sequence[bytes]) -> Reading:
         data, sequence, in_grace, *packed = reply
-        entry = self._unpack(key, data) if key is not None and data is not None else None
+        entry, damage = None, ""
+        if key is not None and data is not None:
+            entry, damage = _unpacked(key, data)
         states: dict[str, TokenState] = {
             tag: state.decode("latin-1") or None  # hostile ones too: any bytes can be decoded
             for tag, state in zip(chain(tags, entry.tokens if entry else ()), packed, strict=False)
         }
         if entry is not None and not entry.tokens.keys() <= states.keys():
             entry = None  # the script could not read the header that we could
-        return Reading(entry, states, sequence.decode("latin-1"), bool(in_grace))
-
-    def _unpack(self, key: str, data: bytes) -> Entry | None:
-        try:
-            return entries.unpack(key, data)
-        except Undecodable as error:
-            report_undecodable("entry", str(error))
-            return None
+        return Reading(entry, states, sequence.decode("latin-1"), bool(in_grace), damage)
 
 
 class _UnknownScript(Exception):
     """The server was restarted, or has forgotten its scripts."""
+
+
+def _unpacked(key: str, data: bytes) -> tuple[Entry | None, str]:
+    """The entry, or what is wrong with it."""
+    try:
+        return entries.unpack(key, data), ""
+    except Undecodable as error:
+        report_undecodable("entry", str(error))
+        return None, str(error)
 
 
 def _encoded(part: Any) -> Any:
