@@ -417,6 +417,9 @@ def _call(store: Any, request: Request, with_sequence: bool) -> Any:
             return pack(store.read(key, tags), with_sequence=with_sequence)
         case "read_many", (requests,):
             return tuple(pack(r, with_sequence=with_sequence) for r in store.read_many(requests))
+        case "entry", (key,):
+            entry = store._entry(key)
+            return None if entry is None else (tuple(entry.tokens.items()), entry.payload)
         case "position", ():
             return store.read(None, ()).sequence
         case "write", (key, tokens, payload):
@@ -436,6 +439,8 @@ def _describe(request: Request) -> str:
             return f"fetch {key!r} and the tokens of its tags" + (
                 f" and of {' '.join(tags)}" * bool(tags)
             )
+        case "entry", (key,):
+            return f"fetch {key!r}, without its tags"
         case "read_many", (requests,):
             return (
                 f"fetch {' '.join(repr(key) for key, _ in requests)} and the tokens of their tags"

@@ -8,7 +8,7 @@ from there wherever the search needs it. That makes states copyable, and lets th
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -91,6 +91,47 @@ class AskingStore:
         _ask("store", "release", writer, tuple(sorted(tags)))
 
     def close(self) -> None: ...
+
+
+class EntryFirstStore(AskingStore):
+    """One that keeps its entries elsewhere, as a cluster does: a read is two requests, and anybody may come between."""
+
+    def read(self, key: str | None, tags: Sequence[str]) -> Reading:
+        entry = self._entry(key)
+        return self._with_states(entry, tags)
+
+    def read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
+        entries = [self._entry(key) for key, _ in requests]
+        readings = super().read_many(
+            [
+                (None, _all_tags(entry, tags))
+                for entry, (_, tags) in zip(entries, requests, strict=True)
+            ]
+        )
+        return [
+            replace(reading, entry=entry) for entry, reading in zip(entries, readings, strict=True)
+        ]
+
+    def _entry(self, key: str | None) -> Entry | None:
+        return None if key is None else _unpack((_ask("store", "entry", key), (), "")).entry
+
+    def _with_states(self, entry: Entry | None, tags: Sequence[str]) -> Reading:
+        return replace(super().read(None, _all_tags(entry, tags)), entry=entry)
+
+
+class TagsFirstStore(EntryFirstStore):
+    """The same the other way round: the tags that are known beforehand, the entry, then the rest of its tags."""
+
+    def read(self, key: str | None, tags: Sequence[str]) -> Reading:
+        known = super().read(None, tags)
+        entry = self._entry(key)
+        more = [tag for tag in _all_tags(entry, ()) if tag not in known.states]
+        states = {**known.states, **(super().read(None, more).states if more else {})}
+        return replace(known, entry=entry, states=states)
+
+
+def _all_tags(entry: Entry | None, tags: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys((*tags, *(entry.tokens if entry else ()))))
 
 
 def pack(reading: Reading, *, with_sequence: bool) -> tuple[Any, ...]:
@@ -291,6 +332,7 @@ class Mutations:
     """A rule switched off: other classes and patches in place of the real ones. Empty: the real code."""
 
     engine: type[Engine] = Engine
+    store: type[AskingStore] = AskingStore
     transaction: type[Transaction] = Transaction
     patches: tuple[tuple[Any, str, Any], ...] = ()
 
@@ -375,7 +417,7 @@ class Runner:
         return self._known[known]
 
     def _run(self, process: Process, base: Base, log: Log) -> Progress:
-        engine = self._mutations.engine(AskingStore(), isolation=_transaction, jitter=0)
+        engine = self._mutations.engine(self._mutations.store(), isolation=_transaction, jitter=0)
         places = [
             Place(f"{process.name}{number or ''}", engine, programs, self._mutations)
             for number, programs in enumerate(process.threads)
