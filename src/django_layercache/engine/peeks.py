@@ -25,7 +25,7 @@ class Peek(Attempt):
         """Say in ``outcome`` and ``reason`` what would happen."""
         if reading.entry is not None:
             self.tags = tuple(reading.entry.tokens)
-            return self._use(reading.entry, reading.states)
+            return self._use(reading.entry, reading)
         self.reason = "nothing is stored under its key"
         why = objection(self.isolation, {tag: reading.states[tag] for tag in self.recipe.tags})
         if why is not None:
