@@ -81,7 +81,7 @@ class _Stopwatch:
 def _joints(stopwatch: _Stopwatch, store: str) -> Iterator[None]:
     with ExitStack() as stack:
         for label, module, path in JOINTS:
-            if "redis" in module and store != "redis":
+            if module.endswith((".redis", ".wire")) and store != "redis":
                 continue
             owner, name = resolved(module, path, store)
             function = stopwatch.wrap(label, getattr(owner, name))

@@ -15,7 +15,7 @@ JOINTS = [
     ("which transactions are open", "django_layercache.engine.core", "Engine._attempt"),
     ("the engine", "django_layercache.engine.core", "Engine.get_or_build"),
     ("the store", "django_layercache.stores.{store}", "{Store}.read"),
-    ("the round trip", "django_layercache.stores.redis", "RedisStore._exchange"),
+    ("the round trip", "django_layercache.stores.wire", "Wires.exchange"),
     ("the entry's header", "django_layercache.stores.entries", "unpack"),
     ("comparing the tokens", "django_layercache.engine.attempts", "Attempt.judge"),
     ("decoding the rows", "django_layercache.serializers.rows", "RowsCodec.loads"),

@@ -152,7 +152,7 @@ class RedisSubject:
         self.store = store_class(
             pool, namespace="explored", grace=grace, now=f"local now = {self.now}"
         )
-        self.client = self.store._client
+        self.client = self.store.client
         self._prefix = self.store._prefix
         self._load = self.client.register_script(_LOAD)
         self._names = [
@@ -162,6 +162,7 @@ class RedisSubject:
         ]
         self._dump: tuple[Any, ...] = ()
         self._after_restart: dict[Any, Content] = {}
+        self.store.read(None, ())  # it connects now, and identifies the server
         self.load(Held("0" * 24, 0, 0, (), (), ()), 0)
 
     def load(self, content: Content, top: int) -> None:

@@ -80,7 +80,7 @@ def test_the_grace_lasts_while_a_writing_transaction_of_then_is_open(lost_store)
 
 def test_an_end_that_was_meant_for_an_older_loss_ends_nothing(lost_store):
     before = lost_store.read(None, ()).sequence
-    redis.Redis(connection_pool=lost_store._pool).delete(lost_store._register)
+    redis.Redis(connection_pool=lost_store.client.connection_pool).delete(lost_store._register)
     assert lost_store.read(None, ()).in_grace
     lost_store.end_grace(before)
     assert lost_store.read(None, ()).in_grace

@@ -114,7 +114,7 @@ def _tamper(store):
     """Put something in front of every entry."""
     from redis import Redis
 
-    redis = Redis(connection_pool=store._pool)
+    redis = Redis(connection_pool=store.client.connection_pool)
     for key in redis.scan_iter():
         if redis.type(key) == b"string":
             data = redis.get(key)

@@ -247,7 +247,7 @@ def test_11_autocommit_switched_off_and_on_wedges_nothing(world):
 
 
 def _forget(pattern):
-    client = get_engine().store._client
+    client = get_engine().store.client
     if keys := client.keys(pattern):
         client.delete(*keys)
 
@@ -306,7 +306,7 @@ def test_14_a_server_restarted_from_an_old_dump_serves_nothing_of_it(fresh_redis
     _use(fresh_redis, settings)
     w = World("default")
     warm(titles, w)
-    get_engine().store._client.save()
+    get_engine().store.client.save()
     rename(w)
     warm(titles, w)
     fresh_redis.kill()

@@ -53,7 +53,7 @@ def gone(server):
 @contextmanager
 def from_an_old_dump(server):
     """The same, but the new process has what the old one had dumped before the outage."""
-    get_engine().store._client.save()
+    get_engine().store.client.save()
     with gone(server):
         yield
 
@@ -216,7 +216,7 @@ def test_a_refused_commit_by_hand_can_be_rolled_back(alias, fresh_redis, setting
 def test_a_server_that_is_out_of_memory_is_one_that_is_away(world, fresh_redis):
     w = world
     warm(titles, w)
-    client = get_engine().store._client
+    client = get_engine().store.client
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", "1")
     rename(w)
@@ -228,7 +228,7 @@ def test_a_server_that_is_out_of_memory_is_one_that_is_away(world, fresh_redis):
 def test_a_flushed_server_is_one_that_has_lost_everything(world):
     w = world
     warm(titles, w)
-    get_engine().store._client.flushall()
+    get_engine().store.client.flushall()
     rename(w)
     assert cached(titles, w)[0] == "changed"
     assert "hit" not in outcomes(one, w)

@@ -3,9 +3,11 @@
 The connection goes back to the pool with a reply under way, and whoever takes it next reads that.
 """
 
+import signal
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 import redis
@@ -52,18 +54,21 @@ def far(fresh_redis):
     listener.close()
 
 
-def interrupt_next_command(monkeypatch):
-    """What a signal handler does that raises right after the command was sent."""
-    from redis.connection import AbstractConnection
+@contextmanager
+def interrupted():
+    """A signal's handler that raises while the answer is on its way."""
 
-    send = AbstractConnection.send_packed_command
-
-    def sent(self, *args, **kwargs):
-        monkeypatch.undo()
-        send(self, *args, **kwargs)
+    def interrupt(*_):
         raise SoftTimeLimit
 
-    monkeypatch.setattr(AbstractConnection, "send_packed_command", sent)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, LATENCY / 3)
+    try:
+        with pytest.raises(SoftTimeLimit):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def stores(fresh_redis, far):
@@ -73,14 +78,13 @@ def stores(fresh_redis, far):
     ]
 
 
-def test_the_next_read_is_not_answered_with_the_reply_before(fresh_redis, far, monkeypatch):
+def test_the_next_read_is_not_answered_with_the_reply_before(fresh_redis, far):
     here, elsewhere = stores(fresh_redis, far)
     token = here.read(None, ["row"]).states["row"]
     here.write("k", Entry({"row": token}, b"old"), 60)
     assert here.read("k", []).entry.payload == b"old"
 
-    interrupt_next_command(monkeypatch)
-    with pytest.raises(SoftTimeLimit):
+    with interrupted():
         here.read("k", [])
     time.sleep(0.02)  # the server has answered; the answer is on its way
     elsewhere.mark("w", ["row"], 30)
@@ -90,25 +94,21 @@ def test_the_next_read_is_not_answered_with_the_reply_before(fresh_redis, far, m
     assert reading.states["row"] != token, "the reply from before the commit: a stale hit"
 
 
-def test_the_next_read_does_not_raise(fresh_redis, far, monkeypatch):
+def test_the_next_read_does_not_raise(fresh_redis, far):
     here, _ = stores(fresh_redis, far)
     here.read("k", ["row"])
-    interrupt_next_command(monkeypatch)
-    with pytest.raises(SoftTimeLimit):
+    with interrupted():
         here.write("k", Entry({"row": "t"}, b"x"), 60)
     here.read("k", ["row"])
 
 
-def test_a_mark_is_not_taken_for_placed_by_the_reply_to_another_command(
-    fresh_redis, far, monkeypatch
-):
+def test_a_mark_is_not_taken_for_placed_by_the_reply_to_another_command(fresh_redis, far):
     here, elsewhere = stores(fresh_redis, far)
     token = here.read(None, ["row"]).states["row"]
-    interrupt_next_command(monkeypatch)
-    with pytest.raises(SoftTimeLimit):
+    with interrupted():
         here.read("k", [])
-    elsewhere._client.set("fill", b"x" * 3_000_000)
-    elsewhere._client.config_set("maxmemory", "1mb")  # no more room: a mark is refused from here on
+    elsewhere.client.set("fill", b"x" * 3_000_000)
+    elsewhere.client.config_set("maxmemory", "1mb")  # no more room: a mark is refused from here on
     from django_layercache.exceptions import StoreUnavailable
 
     with pytest.raises(StoreUnavailable):

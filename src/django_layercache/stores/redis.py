@@ -2,31 +2,36 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from django_layercache.exceptions import StoreUnavailable, Undecodable
 from django_layercache.serializers.reports import report_undecodable
 from django_layercache.stores import _lua, entries
 from django_layercache.stores.base import Entry, Reading, Token, TokenState
-from django_layercache.stores.breaker import Breaker
+from django_layercache.stores.resp import Refusal, packed
+from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
 
-__all__ = ["RedisStore"]
-
-#: Seconds, where the project's own connection options say nothing.
-CONNECT_TIMEOUT = 0.25
-RESPONSE_TIMEOUT = 0.5
+__all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "RedisStore"]
 
 _TOKEN_TTL = 7 * 24 * 3600
 _SCRIPTS = ("read", "mark", "release", "reset", "end_grace", "identify")
+
+T = TypeVar("T")
+
+
+class Request(NamedTuple):
+    """Commands for one round trip: their bytes, and how many they are."""
+
+    commands: bytes
+    number: int = 1
+
+
+#: An operation without its I/O: it yields what to send, is sent the replies, and returns its result.
+Steps = Generator[Request, list[Any], T]
 
 
 class RedisStore:
@@ -34,8 +39,8 @@ class RedisStore:
 
     *pool* is the connection pool that the project's cache alias uses: host, credentials,
     TLS and the rest are taken from it. The connections are our own, because each of them
-    must check the server's identity before its first command, and must not wait longer than
-    a visitor would.
+    must check the server's identity before its first command, must not wait longer than
+    a visitor would, and must not take longer than the server does.
     """
 
     exact = True
@@ -57,138 +62,92 @@ class RedisStore:
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
             for name, text in self._sources.items()
         }
-        self._breaker = Breaker()
-        self._pool = self._own_pool(pool)
-        self._client = redis.Redis(connection_pool=self._pool)
+        self._wires = Wires(pool, self._identify)
+        #: For what is not hot; on the project's own connections.
+        self.client = redis.Redis(connection_pool=pool)
 
-    def _own_pool(self, pool: redis.ConnectionPool) -> redis.ConnectionPool:
-        options = dict(pool.connection_kwargs)
-        options.setdefault("socket_connect_timeout", CONNECT_TIMEOUT)
-        options.setdefault("socket_timeout", RESPONSE_TIMEOUT)
-        for name in ("socket_connect_timeout", "socket_timeout"):
-            if options[name] is None:
-                options[name] = CONNECT_TIMEOUT if "connect" in name else RESPONSE_TIMEOUT
-        options["decode_responses"] = False
-        options["redis_connect_func"] = self._on_connect
-        # Once, for a pooled connection that the server has closed meanwhile. A time-out is
-        # not tried again: the visitor has waited already.
-        options["retry"] = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
-        options["retry_on_timeout"] = False
-        return redis.ConnectionPool(connection_class=pool.connection_class, **options)
-
-    def _on_connect(self, connection: Any) -> None:
-        try:
-            connection.on_connect()
-            self._identify(connection)
-        except BaseException:
-            connection.disconnect()  # it must not be used before it knows its server
-            raise
-
-    def _identify(self, connection: Any) -> None:
-        connection.send_command("INFO", "server")
-        info = connection.read_response()
-        text = info.decode() if isinstance(info, bytes) else str(info)
-        identity = next(
-            (line[7:].strip() for line in text.splitlines() if line.startswith("run_id:")),
-            "unknown",
-        )
-        arguments = self._arguments(identity)
-        connection.send_command("EVAL", self._sources["identify"], 1, self._register, *arguments)
-        connection.read_response()
+    def _identify(self, wire: Wire) -> None:
+        (info,) = _raise_refusals(wire.exchange(packed("INFO", "server"), 1))
+        lines = bytes(info).splitlines()
+        run_id = (line[7:].strip() for line in lines if line.startswith(b"run_id:"))
+        arguments = self._arguments(next(run_id, b"unknown"))
+        command = packed("EVAL", self._sources["identify"], 1, self._register, *arguments)
+        _raise_refusals(wire.exchange(command, 1))
 
     # -- the contract ---------------------------------------------------------------------
 
     def read(self, key: str | None, tags: Sequence[str]) -> Reading:
-        reply = self._run("read", self._keys(key), *tags)
-        return self._reading(key, tags, reply)
+        return self._run(self._read(key, tags))
 
     def read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
-        replies = self._run_many(
-            "read", [(self._keys(key), self._arguments(*tags)) for key, tags in requests]
-        )
+        return self._run(self._read_many(requests))
+
+    def write(self, key: str, entry: Entry, timeout: float | None) -> None:
+        self._run(self._write(key, entry, timeout))
+
+    def mark(self, writer: str, tags: Iterable[str], lease: float) -> None:
+        self._run(self._script("mark", [self._register], writer, round(lease * 1e6), *tags))
+
+    def release(self, writer: str, tags: Iterable[str]) -> None:
+        self._run(self._script("release", [self._register], writer, *tags))
+
+    def delete(self, key: str) -> None:
+        self._run(_ask(Request(packed("DEL", self._entry_key(key)))))
+
+    def reset(self) -> None:
+        self._run(self._script("reset", [self._register]))
+
+    def end_grace(self, sequence: Token) -> None:
+        self._run(self._script("end_grace", [self._register], sequence[:8]))
+
+    def close(self) -> None:
+        self._wires.close()
+
+    # -- the operations, without their I/O ------------------------------------------------
+
+    def _read(self, key: str | None, tags: Sequence[str]) -> Steps[Reading]:
+        reply = yield from self._script("read", self._keys(key), *tags)
+        return self._reading(key, tags, reply)
+
+    def _read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> Steps[list[Reading]]:
+        calls = [(self._keys(key), self._arguments(*tags)) for key, tags in requests]
+        replies = yield from self._scripts("read", calls)
         return [
             self._reading(key, tags, reply)
             for (key, tags), reply in zip(requests, replies, strict=True)
         ]
 
-    def write(self, key: str, entry: Entry, timeout: float | None) -> None:
-        expiry = [] if timeout is None else ["PX", max(1, round(timeout * 1000))]
-        self._send([["SET", self._entry_key(key), entries.pack(key, entry), *expiry]])
+    def _write(self, key: str, entry: Entry, timeout: float | None) -> Steps[Any]:
+        expiry = () if timeout is None else ("PX", max(1, round(timeout * 1000)))
+        data = entries.pack(key, entry)
+        return _ask(Request(packed("SET", self._entry_key(key), data, *expiry)))
 
-    def mark(self, writer: str, tags: Iterable[str], lease: float) -> None:
-        self._run("mark", [self._register], writer, round(lease * 1e6), *tags)
+    def _script(self, name: str, keys: Sequence[str], *arguments: Any) -> Steps[Any]:
+        (reply,) = yield from self._scripts(name, [(keys, self._arguments(*arguments))])
+        return reply
 
-    def release(self, writer: str, tags: Iterable[str]) -> None:
-        self._run("release", [self._register], writer, *tags)
-
-    def delete(self, key: str) -> None:
-        self._send([["DEL", self._entry_key(key)]])
-
-    def reset(self) -> None:
-        self._run("reset", [self._register])
-
-    def end_grace(self, sequence: Token) -> None:
-        self._run("end_grace", [self._register], sequence[:8])
-
-    def close(self) -> None:
-        self._pool.disconnect()
+    def _scripts(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+    ) -> Steps[list[Any]]:
+        """The script *name* with each of these keys and arguments."""
+        tails = [(len(keys), *keys, *arguments) for keys, arguments in calls]
+        known = [packed("EVALSHA", self._digests[name], *tail) for tail in tails]
+        replies = yield Request(b"".join(known), len(tails))
+        if any(map(_is_unknown_script, replies)):
+            whole = [packed("EVAL", self._sources[name], *tail) for tail in tails]
+            replies = yield Request(b"".join(whole), len(tails))
+        return _raise_refusals(replies)
 
     # -- one round trip -------------------------------------------------------------------
 
-    def _run(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
-        (reply,) = self._run_many(name, [(keys, self._arguments(*arguments))])
-        return reply
-
-    def _run_many(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
-    ) -> list[Any]:
-        """The script *name* with each of these keys and arguments."""
-        tails = [[len(keys), *keys, *arguments] for keys, arguments in calls]
+    def _run(self, steps: Steps[T]) -> T:
+        """What *steps* return, with the I/O that they ask for."""
         try:
-            return self._send([["EVALSHA", self._digests[name], *tail] for tail in tails])
-        except _UnknownScript:
-            return self._send([["EVAL", self._sources[name], *tail] for tail in tails])
-
-    def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        self._breaker.check()
-        try:
-            replies = self._exchange_again(commands)
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            self._breaker.failed()
-            raise StoreUnavailable(f"the Redis server does not answer: {error}") from error
-        except RedisError as error:
-            raise StoreUnavailable(f"the Redis server cannot be talked to: {error}") from error
-        self._breaker.succeeded()
-        for reply in replies:
-            if isinstance(reply, NoScriptError):
-                raise _UnknownScript
-            if isinstance(reply, Exception):
-                # It answers, but refuses: out of memory, read-only, not permitted.
-                raise StoreUnavailable(f"the Redis server refuses: {reply}") from reply
-        return replies
-
-    def _exchange_again(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        # Once more, for a pooled connection that the server has closed meanwhile. A time-out
-        # is not tried again: the visitor has waited already.
-        try:
-            return self._exchange(commands)
-        except RedisConnectionError:
-            return self._exchange(commands)
-
-    def _exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send all *commands* at once; the reply to each, or the error that it got."""
-        encoded = [[_encoded(part) for part in command] for command in commands]
-        connection: Any = self._pool.get_connection()
-        try:
-            connection.send_packed_command(connection.pack_commands(encoded))
-            return [_reply(connection) for _ in commands]
-        except BaseException:
-            # Interrupted (a soft time limit, a signal's handler): a reply may be under way, and
-            # whoever takes this connection next would take it for theirs.
-            connection.disconnect()
-            raise
-        finally:
-            self._pool.release(connection)
+            request = next(steps)
+            while True:
+                request = steps.send(self._wires.exchange(request.commands, request.number))
+        except StopIteration as done:
+            return cast("T", done.value)
 
     def _arguments(self, *arguments: Any) -> list[Any]:
         return [self._prefix, secrets.token_hex(4), self._grace, _TOKEN_TTL, *arguments]
@@ -213,8 +172,8 @@ class RedisStore:
         return Reading(entry, states, sequence.decode("latin-1"), bool(in_grace), damage)
 
 
-class _UnknownScript(Exception):
-    """The server was restarted, or has forgotten its scripts."""
+def _ask(request: Request) -> Steps[Any]:
+    return _raise_refusals((yield request))
 
 
 def _unpacked(key: str, data: bytes) -> tuple[Entry | None, str]:
@@ -226,13 +185,14 @@ def _unpacked(key: str, data: bytes) -> tuple[Entry | None, str]:
         return None, str(error)
 
 
-def _encoded(part: Any) -> Any:
-    """Keys and tags may hold whatever a visitor sends, half a surrogate pair included."""
-    return part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+def _is_unknown_script(reply: Any) -> bool:
+    """Whether the server was restarted, or has forgotten its scripts."""
+    return isinstance(reply, Refusal) and str(reply).startswith("NOSCRIPT")
 
 
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
+def _raise_refusals(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, Refusal):
+            # It answers, but refuses: out of memory, read-only, not permitted.
+            raise StoreUnavailable(f"the Redis server refuses: {reply}") from reply
+    return replies

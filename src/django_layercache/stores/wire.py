@@ -1,0 +1,199 @@
+"""The hot path's own connections to a Redis server.
+
+redis-py makes them (host, TLS, credentials, database, protocol, client name, Sentinel's topology:
+all as the project's cache alias says), and is not asked again: what it does in Python around each
+command takes longer than the server and the network together. A :class:`Wire` sends bytes that were
+packed before, and reads the replies; :class:`Wires` lends wires to threads and event loops.
+"""
+
+import os
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from django_layercache.exceptions import StoreUnavailable
+from django_layercache.stores.breaker import Breaker
+from django_layercache.stores.resp import INCOMPLETE, is_push, new_reader
+
+__all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "Wire", "Wires"]
+
+#: Seconds, where the project's own connection options say nothing.
+CONNECT_TIMEOUT = 0.25
+RESPONSE_TIMEOUT = 0.5
+
+#: What the pool adds for its own connections.
+_OF_THE_POOL = ("maint", "orig_", "oss_cluster_", "himport_", "event_dispatcher")
+
+
+class Wire:
+    """One connection. Whoever holds it is alone with it.
+
+    After any exception it is closed: a reply may be under way, and whoever used it next would
+    take that for theirs.
+    """
+
+    __slots__ = ("_buffer", "_connection", "epoch", "reader", "socket")
+
+    def __init__(self, connection: Any, epoch: int) -> None:
+        self._connection = connection
+        self._buffer = bytearray(65536)
+        self.socket = connection._sock
+        self.reader = new_reader()
+        self.epoch = epoch
+
+    def exchange(self, commands: bytes, count: int) -> list[Any]:
+        """Send *commands*, which are *count*; the reply to each, a ``Refusal`` among them perhaps."""
+        try:
+            self.socket.sendall(commands)
+            replies: list[Any] = []
+            while len(replies) < count:
+                self.receive()
+                self.take(replies, count)
+        except BaseException:
+            # Also what interrupts us: a soft time limit, a signal's handler.
+            self.close()
+            raise
+        return replies
+
+    def receive(self) -> None:
+        """Feed the reader with what has come."""
+        size = self.socket.recv_into(self._buffer)
+        if not size:
+            raise ConnectionResetError("the server has closed the connection")
+        self.reader.feed(self._buffer, 0, size)
+
+    def take(self, replies: list[Any], count: int) -> None:
+        """Move replies that are complete to *replies*, until they are *count*."""
+        gets = self.reader.gets
+        while len(replies) < count and (reply := gets()) is not INCOMPLETE:
+            if not is_push(reply):
+                replies.append(reply)
+
+    def close(self) -> None:
+        """In a child of the process that made it, only the child's copy."""
+        self._connection.disconnect()
+
+
+class Wires:
+    """Wires to one server, which are kept for whoever comes next.
+
+    *pool* says how to connect: each time one is made, so that a failover is followed. Each new
+    wire is shown to *greet* before its first command.
+    """
+
+    def __init__(
+        self, pool: redis.ConnectionPool, greet: Callable[[Wire], None] = lambda wire: None
+    ) -> None:
+        self._project_pool = pool  # Sentinel's connections ask it for the address
+        self._class = pool.connection_class
+        self._greet = greet
+        self._idle: list[Wire] = []
+        self._epoch = 0
+        self.breaker = Breaker()
+        self.options = own_options(pool)
+        self.timeout: float = self.options["socket_timeout"]
+        _forked.add(self)
+
+    def exchange(self, commands: bytes, count: int) -> list[Any]:
+        """:meth:`Wire.exchange` on one of the wires, or :exc:`StoreUnavailable`."""
+        self.breaker.check()
+        try:
+            replies = self._exchange(commands, count)
+        except (OSError, RedisError) as error:
+            self.breaker.failed()
+            raise StoreUnavailable(f"the Redis server does not answer: {error}") from error
+        self.breaker.succeeded()
+        return replies
+
+    def _exchange(self, commands: bytes, count: int) -> list[Any]:
+        try:
+            wire = self._idle.pop()
+        except IndexError:
+            return self._exchange_on(self.connect(), commands, count)
+        try:
+            return self._exchange_on(wire, commands, count)
+        except TimeoutError:
+            raise  # not tried again: the visitor has waited already
+        except OSError:
+            # The server has closed it meanwhile, and others of its age as well.
+            self.retire(wire)
+            return self._exchange_on(self.connect(), commands, count)
+
+    def _exchange_on(self, wire: Wire, commands: bytes, count: int) -> list[Any]:
+        replies = wire.exchange(commands, count)
+        self.keep(wire)
+        return replies
+
+    def connect(self) -> Wire:
+        """A new wire, which has been greeted."""
+        epoch = self._epoch
+        connection = self._class(**self.options)
+        try:
+            connection.connect()
+            wire = Wire(connection, epoch)
+            self._greet(wire)
+        except BaseException:
+            connection.disconnect()  # it must not be used before it knows its server
+            raise
+        return wire
+
+    def keep(self, wire: Wire) -> None:
+        """Take *wire* back."""
+        if wire.epoch == self._epoch:
+            self._idle.append(wire)
+        else:
+            wire.close()
+
+    def retire(self, wire: Wire) -> None:
+        """Close all wires that are as old as *wire*."""
+        if wire.epoch == self._epoch:
+            self.close()
+
+    def close(self) -> None:
+        """Close all wires: those that are lent when they come back."""
+        self._epoch += 1
+        idle, self._idle = self._idle, []
+        for wire in idle:
+            wire.close()
+
+    def forget(self) -> None:
+        """Begin anew in a child of the process that made these wires."""
+        self.breaker = Breaker()
+        self.close()
+
+
+def own_options(pool: redis.ConnectionPool) -> dict[str, Any]:
+    """The arguments for a connection of *pool*'s class, which waits no longer than a visitor would."""
+    options = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if not name.startswith(_OF_THE_POOL)
+    }
+    for name, seconds in (
+        ("socket_connect_timeout", CONNECT_TIMEOUT),
+        ("socket_timeout", RESPONSE_TIMEOUT),
+    ):
+        if options.get(name) is None:
+            options[name] = seconds
+    options["decode_responses"] = False
+    options["retry"] = Retry(NoBackoff(), 0)
+    options["retry_on_timeout"] = False
+    options.pop("retry_on_error", None)
+    return options
+
+
+_forked: "weakref.WeakSet[Wires]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for wires in list(_forked):
+        wires.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
