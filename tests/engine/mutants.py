@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django_layercache.engine import Engine, Write, attempts, current_scope, late
@@ -65,10 +65,9 @@ _use = Attempt._use
 def _use_under(choose: Callable[[TokenState, Token], TokenState]) -> tuple[Any, str, Any]:
     """Attempt._use with other states than those that were read."""
 
-    def use(self: Attempt, entry: Any, states: Any) -> Any:
-        return _use(
-            self, entry, {tag: choose(states[tag], token) for tag, token in entry.tokens.items()}
-        )
+    def use(self: Attempt, entry: Any, reading: Reading) -> Any:
+        chosen = {tag: choose(reading.states[tag], token) for tag, token in entry.tokens.items()}
+        return _use(self, entry, replace(reading, states=chosen))
 
     return Attempt, "_use", use
 
@@ -96,8 +95,8 @@ mutant(
 
 class TrustsMissingTokens(LocalStore):
     def _read(self, key: str | None, tags: Sequence[str]) -> Reading:
-        entry = self._entry(key) if key is not None else None
-        for tag, token in entry.tokens.items() if entry is not None else ():
+        slot = self._entries.get(key) if key is not None else None
+        for tag, token in slot.entry.tokens.items() if slot is not None else ():
             if tag not in self._tokens and not self._is_marked(tag):
                 self._tokens[tag] = token
         return super()._read(key, tags)
@@ -212,10 +211,10 @@ class _NotDirty(Transaction):
 _OF_ITS_OWN = "a writer that reads what it has changed, and two readers"
 
 
-def _use_without_isolation(self: Attempt, entry: Any, states: Any) -> Any:
+def _use_without_isolation(self: Attempt, entry: Any, reading: Reading) -> Any:
     isolation, self.isolation = self.isolation, None
     try:
-        return _use(self, entry, states)
+        return _use(self, entry, reading)
     finally:
         self.isolation = isolation
 

@@ -1,6 +1,5 @@
 """The stores that are explored: the real ones, with their content taken out and put back, and their clock in hand."""
 
-from collections import OrderedDict
 from collections.abc import Container, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -73,10 +72,9 @@ class LocalSubject:
         store._marks = {}
         for tag, writer, left in marks:
             store._marks.setdefault(tag, {})[writer] = left
-        store._entries = OrderedDict(
-            (key, (Entry(dict(tokens), payload), None, 0)) for key, tokens, payload in entries
-        )
-        store._bytes = 0
+        store._entries.clear()
+        for key, tokens, payload in entries:
+            store._entries.put(key, Entry(dict(tokens), payload), None)
         for name, items in zip(self.more, more, strict=True):
             setattr(store, name, dict(items))
 
@@ -93,8 +91,8 @@ class LocalSubject:
             ),
             tuple(
                 sorted(
-                    (key, tuple(entry.tokens.items()), entry.payload)
-                    for key, (entry, _, _) in store._entries.items()
+                    (key, tuple(slot.entry.tokens.items()), slot.entry.payload)
+                    for key, slot in store._entries.slots.items()
                 )
             ),
             *(tuple(sorted(getattr(store, name).items())) for name in self.more),

@@ -89,15 +89,15 @@ def test_without_a_timeout_an_entry_stays_and_with_none_at_all_it_is_not_stored(
 ) -> None:
     ask(engine, recipe("zero", timeout=0), Builder())
     ask(engine, recipe("ever", timeout=None), Builder())
-    assert list(engine.store._entries) == ["ever"]
-    assert engine.store._entries["ever"][1] is None
+    assert list(engine.store._entries.slots) == ["ever"]
+    assert engine.store._entries.slots["ever"].expires is None
 
 
 def test_what_cannot_be_encoded_is_returned_and_not_stored(engine: Engine) -> None:
     with trace() as events:
         assert ask(engine, recipe(), Builder(42)) == 42
     assert events[0].reason == "not stored: 42 is no text"
-    assert not engine.store._entries
+    assert not engine.store._entries.slots
 
 
 def test_what_cannot_be_decoded_is_a_miss_that_is_counted_and_overwritten(engine: Engine) -> None:
@@ -112,7 +112,7 @@ def test_a_value_over_the_limit_is_returned_and_not_stored(engine: Engine) -> No
     engine._max_entry_bytes = 5
     assert ask(engine, recipe("six"), Builder("x" * 6)) == "x" * 6
     assert ask(engine, recipe("five"), Builder("x" * 5)) == "x" * 5
-    assert list(engine.store._entries) == ["five"]
+    assert list(engine.store._entries.slots) == ["five"]
 
 
 def test_a_refresh_builds_whatever_is_stored_and_stores_it(engine: Engine) -> None:
@@ -137,7 +137,7 @@ def test_what_is_built_around_something_uncached_is_not_stored(engine: Engine) -
             return engine.get_or_build(recipe("inner"), lambda: "inner")
 
     engine.get_or_build(recipe("outer"), build)
-    assert not engine.store._entries
+    assert not engine.store._entries.slots
 
 
 def test_a_disabled_engine_builds(engine: Engine) -> None:
@@ -201,7 +201,7 @@ def test_timeouts_are_spread_by_the_jitter() -> None:
     engine = Engine(LocalStore(clock=lambda: now[0]), jitter=0.1)
     for number in range(200):
         engine.get_or_build(recipe(f"k{number}", timeout=100.0), Builder("x"))
-    expiries = [expires for _, expires, _ in engine.store._entries.values()]
+    expiries = [slot.expires for slot in engine.store._entries.slots.values()]
     assert 90 <= min(expiries) < 95
     assert 105 < max(expiries) <= 110
 
@@ -220,4 +220,4 @@ def test_a_pending_tag_that_is_not_settled_on_does_not_keep_a_value_from_being_s
     engine = Engine(FailingStore(), jitter=0.0)
     wanted = recipe("k", "row", "any row", settle=lambda value: ["row"])
     change(engine, "any row", during=lambda: engine.get_or_build(wanted, Builder("x")))
-    assert list(engine.store._entries) == ["k"]
+    assert list(engine.store._entries.slots) == ["k"]

@@ -108,7 +108,7 @@ def test_what_is_built_around_something_that_was_away_is_not_stored(
         return "page"
 
     engine.get_or_build(recipe("page"), page)
-    assert not store._entries
+    assert not store._entries.slots
     until_paid(engine)
 
 

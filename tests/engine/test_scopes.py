@@ -13,7 +13,7 @@ from tests.engine.tools import Builder, FailingStore, change, recipe
 
 
 def tags_of(store: FailingStore, key: str) -> set[str]:
-    return set(store._entries[key][0].tokens)
+    return set(store._entries.slots[key].entry.tokens)
 
 
 def test_a_page_depends_on_what_it_reads(engine: Engine, store: FailingStore) -> None:
@@ -88,7 +88,7 @@ def test_a_page_around_something_pending_is_not_stored(engine: Engine, store: Fa
         return engine.get_or_build(recipe("inner", "a"), Builder())
 
     change(engine, "a", during=lambda: engine.get_or_build(recipe("page"), page))
-    assert not store._entries
+    assert not store._entries.slots
 
 
 def test_a_page_around_something_that_is_never_stored_is_stored_itself(
@@ -98,7 +98,7 @@ def test_a_page_around_something_that_is_never_stored_is_stored_itself(
         return engine.get_or_build(recipe("inner", "a", timeout=0), Builder())
 
     engine.get_or_build(recipe("page"), page)
-    assert list(store._entries) == ["page"]
+    assert list(store._entries.slots) == ["page"]
     assert tags_of(store, "page") == {"a"}
 
 

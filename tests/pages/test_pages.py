@@ -182,8 +182,8 @@ def test_a_head_or_tail_of_the_bytes_is_a_miss(front, client):
 
     client.get(f"{front}plain/")
     store = get_engine().store
-    for key, (entry, *rest) in list(store._entries.items()):
-        store._entries[key] = (Entry(entry.tokens, b"evil"), *rest)
+    for key, slot in list(store._entries.slots.items()):
+        store.write(key, Entry(slot.entry.tokens, b"evil"), None)
     assert client.get(f"{front}plain/").content == b"plain 2 "
 
 
@@ -211,7 +211,7 @@ def test_a_page_around_a_view_that_was_a_hit_is_stored(site, client):
 
     client.get("/cached/authors/")
     store = get_engine().store
-    for key in [key for key in store._entries if ".site." in key]:
+    for key in [key for key in store._entries.slots if ".site." in key]:
         store.delete(key)
     response = client.get("/cached/authors/")
     first, second = status_of(response).split(", ")

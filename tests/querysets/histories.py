@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 ROWS = 4
 WRITERS = 3
@@ -248,8 +249,8 @@ def switch_off(rule):
         isolation.TransactionIsolation.objection = lambda self, states, *rest: None
     elif rule == "equal tokens":
         use = attempts.Attempt._use
-        attempts.Attempt._use = lambda self, entry, states, *rest: use(
-            self, entry, entry.tokens, *rest
+        attempts.Attempt._use = lambda self, entry, reading: use(
+            self, entry, replace(reading, states=entry.tokens)
         )
     elif rule is not None:
         raise ValueError(rule)

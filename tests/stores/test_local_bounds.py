@@ -14,11 +14,11 @@ from tests.stores.clocks import LocalClock
 def size_of(key: str, entry: Entry) -> int:
     store = LocalStore()
     store.write(key, entry, None)
-    return store._bytes
+    return store._entries.bytes
 
 
 def keys(store: LocalStore) -> list[str]:
-    return [key for key in "abcdefgh" if key in store._entries]
+    return [key for key in "abcdefgh" if key in store._entries.slots]
 
 
 def test_the_least_recently_used_entry_is_dropped_first() -> None:
@@ -58,9 +58,13 @@ def test_the_bytes_that_are_counted_are_those_of_the_entries_that_are_there() ->
             store.delete(f"k{number % 11}")
         store.read(f"k{number % 13}", ())
         clock.advance(0.3)
-        assert store._bytes == sum(size for _, _, size in store._entries.values()) <= 20_000
+        assert (
+            store._entries.bytes
+            == sum(slot.size for slot in store._entries.slots.values())
+            <= 20_000
+        )
     store.reset()
-    assert store._bytes == 0
+    assert store._entries.bytes == 0
 
 
 def test_the_oldest_tokens_are_forgotten_and_minted_anew() -> None:
@@ -118,7 +122,9 @@ def test_an_entry_takes_about_as_much_memory_as_is_counted(
 
     store.read(None, names())
     taken = measured(fill)
-    assert store._bytes / 2 <= taken <= store._bytes * 1.1, f"{taken / count} bytes an entry"
+    assert store._entries.bytes / 2 <= taken <= store._entries.bytes * 1.1, (
+        f"{taken / count} bytes an entry"
+    )
 
 
 def test_a_token_takes_about_two_hundred_bytes() -> None:

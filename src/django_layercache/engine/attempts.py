@@ -19,7 +19,7 @@ from django_layercache.engine.isolation import Isolation, objection, pending_tag
 from django_layercache.engine.recipes import Recipe
 from django_layercache.engine.scopes import Scope, current_scope
 from django_layercache.exceptions import Undecodable, Unstorable
-from django_layercache.stores.base import Entry, Reading, Token, TokenState
+from django_layercache.stores.base import Entry, Reading, Slot, Token, TokenState
 from django_layercache.tags import readable
 
 __all__ = ["MISS", "Attempt"]
@@ -87,7 +87,7 @@ class Attempt:
             self.bypass(why)
             return MISS
         try:
-            value = self.recipe.codec.loads(entry.payload)
+            value = self._decoded(entry, reading.slot)
         except Undecodable as error:
             self.reason = f"undecodable: {error}"
             return MISS
@@ -96,6 +96,16 @@ class Attempt:
             self._parent.observe(entry.tokens)
         self._report(entry.tokens)
         return value
+
+    def _decoded(self, entry: Entry, slot: Slot | None) -> Any:
+        recipe = self.recipe
+        if slot is not None and slot.is_decoded:
+            value = slot.value
+        else:
+            value = recipe.codec.loads(entry.payload)
+            if slot is not None and recipe.size_of is not None and not slot.is_refused:
+                slot.keep(value, recipe.size_of(value))
+        return value if recipe.hand_out is None else recipe.hand_out(value)
 
     def _note_change(self, changed: list[str], states: Mapping[str, TokenState]) -> None:
         pending = pending_tags({tag: states[tag] for tag in changed})  # rule 2

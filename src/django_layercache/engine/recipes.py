@@ -32,6 +32,11 @@ class Recipe:
     that says itself where, and for how many seconds, it is kept (a page says so in its
     headers); it is asked right before the value is stored, and only then. ``late`` says which
     late tags may take the place of which of ``tags``: :mod:`django_layercache.engine.late`.
+
+    ``size_of`` is how many bytes a decoded value takes that several callers may share, ``None``
+    if they may not; a store in this process then keeps it, and it is decoded once.
+    ``hand_out`` makes of a decoded value what one caller gets; it may raise
+    :exc:`~django_layercache.exceptions.Undecodable`.
     """
 
     layer: str
@@ -42,6 +47,8 @@ class Recipe:
     settle: Callable[[Any], Iterable[str]] | None = None
     place: Callable[[Any], tuple[str, float | None]] | None = None
     late: Callable[[Any], Late] | None = None
+    size_of: Callable[[Any], int | None] | None = None
+    hand_out: Callable[[Any], Any] | None = None
 
     def placed(self, value: Any) -> tuple[str, float | None]:
         """The key and the timeout under which *value* is to be stored."""

@@ -15,6 +15,7 @@ from django_layercache.fragments.sources import Facts, Source
 from django_layercache.fragments.visitors import watching
 from django_layercache.handlers import get_engine
 from django_layercache.serializers.keyable import active_locale, canonical, shorten
+from django_layercache.serializers.sharing import size_of_plain
 from django_layercache.serializers.text import TextCodec
 from django_layercache.timeouts import checked_timeout, in_force
 
@@ -61,7 +62,8 @@ class FragmentNode(Node):
             rows = rows_behind(context, facts.names, self._varies)
         except UnkeyableArgument:
             rows, timeout = "", 0  # rows that no key can tell apart: rendered each time
-        recipe = Recipe(LAYER, self._key(context, facts, rows), TextCodec(), timeout)
+        key = self._key(context, facts, rows)
+        recipe = Recipe(LAYER, key, TextCodec(), timeout, size_of=size_of_plain)
         names = facts.names | self._varies
         knows_user = bool(user_names(names))
         knows_session = any(f"{name}.".startswith("request.session.") for name in self._varies)

@@ -8,6 +8,7 @@ from django_layercache.functions.arguments import Arguments
 from django_layercache.functions.options import checked_function, checked_key, checked_tags
 from django_layercache.serializers.code import code_digest
 from django_layercache.serializers.keyable import active_locale, canonical, is_immutable, shorten
+from django_layercache.serializers.sharing import size_of_plain
 from django_layercache.serializers.signed import SignedCodec
 from django_layercache.timeouts import Timeout, checked_timeout, in_force
 
@@ -63,7 +64,8 @@ class Memo:
         call, identity = self.arguments.spell(args, kwargs)
         key = f"{self._key}:{locale}:{shorten(call)}"
         tags = (self.tag, self._call_tag(identity), *self._users_tags(args, kwargs))
-        return Recipe(LAYER, key, SignedCodec(key), in_force(self.timeout), tags)
+        timeout = in_force(self.timeout)
+        return Recipe(LAYER, key, SignedCodec(key), timeout, tags, size_of=size_of_plain)
 
     def call_tag(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The tag of one call, in every language, whatever the version of the code."""

@@ -17,6 +17,7 @@ from django_layercache.pages import django_rules, headers, storable, variants
 from django_layercache.pages.locales import Locale, active, with_locale
 from django_layercache.serializers.keyable import shorten
 from django_layercache.serializers.pages import Page, dump_page, load_page
+from django_layercache.serializers.sharing import size_of_page
 from django_layercache.timeouts import DEFAULT, Timeout, in_force
 
 __all__ = ["Answer", "Visit"]
@@ -118,7 +119,15 @@ class Visit:
     def recipe(self) -> Recipe:
         """Where the page would be, and how it is stored: where the response says."""
         key = self._key(self._page_key or f"{self._url_key}.first")
-        return Recipe(LAYER, key, _Codec(self), self._seconds, place=self.place)
+        return Recipe(
+            LAYER,
+            key,
+            _Codec,
+            self._seconds,
+            place=self.place,
+            size_of=size_of_page,
+            hand_out=self.show,
+        )
 
     @property
     def _seconds(self) -> float | None:
@@ -200,7 +209,22 @@ class Visit:
 
     # -- leaving --------------------------------------------------------------------------
 
-    def found(self, response: HttpResponse) -> HttpResponse:
+    def show(self, page: Page) -> Answer:
+        """The answer that *page*, which was in the store, is to this request."""
+        if not variants.matches(page.varies, self.request.META):
+            raise Undecodable("a page for another request")
+        response = HttpResponse(
+            page.body, status=page.status, reason=page.reason, charset=page.charset
+        )
+        del response.headers["Content-Type"]
+        for name, value in page.headers:
+            response.headers[name] = value
+        says_nothing = not {"cache-control", "expires"} & {name.lower() for name, _ in page.headers}
+        return Answer(
+            self._serve(response), hit=True, says_nothing=says_nothing, expires=page.expires
+        )
+
+    def _serve(self, response: HttpResponse) -> HttpResponse:
         """*response*, which was in the store, as Django would serve it."""
         known = {self._url_key: self._headers, self._page_key or "": response}
         with with_locale(self.request, self._locale):
@@ -240,14 +264,10 @@ class Visit:
 
 
 class _Codec:
-    """The codec of the pages that answer one request."""
+    """The codec of pages: an answer that was built becomes the bytes of a :class:`Page`."""
 
-    __slots__ = ("_visit",)
-
-    def __init__(self, visit: Visit) -> None:
-        self._visit = visit
-
-    def dumps(self, value: Answer) -> bytes:
+    @staticmethod
+    def dumps(value: Answer) -> bytes:
         response = value.response
         if value.hit or value.stored:
             raise Unstorable("it is stored already")
@@ -269,19 +289,7 @@ class _Codec:
             )
         )
 
-    def loads(self, data: bytes) -> Answer:
-        page = load_page(data)
-        if not variants.matches(page.varies, self._visit.request.META):
-            raise Undecodable("a page for another request")
-        response = HttpResponse(
-            page.body, status=page.status, reason=page.reason, charset=page.charset
-        )
-        del response.headers["Content-Type"]
-        for name, value in page.headers:
-            response.headers[name] = value
-        says_nothing = not {"cache-control", "expires"} & {name.lower() for name, _ in page.headers}
-        served = self._visit.found(response)
-        return Answer(served, hit=True, says_nothing=says_nothing, expires=page.expires)
+    loads = staticmethod(load_page)
 
 
 #: They say how this response came about, not what it is.

@@ -16,6 +16,7 @@ from django_layercache.querysets import policies
 from django_layercache.querysets.limits import codec_for
 from django_layercache.querysets.plans import Plan, plan_of
 from django_layercache.querysets.watching import dealt_with, is_ours
+from django_layercache.serializers.sharing import size_of_rows
 from django_layercache.timeouts import in_force
 
 __all__ = ["read", "recipe_of"]
@@ -56,6 +57,8 @@ def recipe_of(plan: Plan, policy: policies.Policy, result_type: str) -> Recipe:
         plan.tags,
         plan.settle,
         late=plan.late if plan.may_have_late_tags else None,
+        size_of=size_of_rows,
+        hand_out=list,
     )
 
 

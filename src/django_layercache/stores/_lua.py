@@ -97,8 +97,9 @@ end
 """
 
 # KEYS: register, entry. ARGV: ..., tags.
-# Returns the entry, the position of the sequence, whether the grace lasts, the states of the
-# tags asked for, then the states of the entry's tags, in the order of its header.
+# Returns the entry, the position of the sequence, whether the grace lasts, how many milliseconds
+# the entry has left, the states of the tags asked for, then the states of the entry's tags, in
+# the order of its header.
 _READ = """
 -- The bytes of an entry: entries.py. Nothing for those of another format, as nobody will use them.
 local function tags_of(entry)
@@ -124,7 +125,8 @@ end
 -- replicas than `min-replicas-to-write` says: one that was replaced must not answer with the
 -- tokens that it still has. Last, as nothing is refused for want of memory after a write.
 redis.call('PERSIST', register)
-local reply = {entry, position(), now < distrust and 1 or 0}
+local left = entry and redis.call('PTTL', KEYS[2]) or 0
+local reply = {entry, position(), now < distrust and 1 or 0, left}
 for _, state in ipairs(states) do reply[#reply + 1] = state end
 return reply
 """

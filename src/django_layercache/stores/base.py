@@ -17,9 +17,9 @@ The contract, for every operation that names tags:
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["PENDING", "Entry", "Reading", "Store", "Token", "TokenState"]
+__all__ = ["PENDING", "Entry", "Reading", "Slot", "Store", "Token", "TokenState"]
 
 #: An opaque version of a tag: eight characters that name the store's *generation* (a new
 #: one whenever the store may have lost data), then the position in its sequence, padded to
@@ -44,6 +44,20 @@ class Entry:
     generation: str = field(default="", compare=False)
 
 
+class Slot(Protocol):
+    """Where a store keeps an entry in this process, with room for its decoded value."""
+
+    #: Whether :attr:`value` is the decoded value.
+    is_decoded: bool
+    #: Whether :meth:`keep` was told that the value may not be kept.
+    is_refused: bool
+    value: Any
+
+    def keep(self, value: Any, size: int | None) -> None:
+        """Keep *value*, which takes *size* bytes and nobody can change; ``None``: somebody can."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What one round trip fetched.
@@ -52,7 +66,8 @@ class Reading:
     entry. ``sequence`` is the position of the store's sequence at that instant (S0 of the
     snapshot rule). ``in_grace`` says that the store has lost its marks a moment ago: no tag is
     settled before the grace is over. ``damage`` says why there is no entry, if there are bytes
-    under the key that are none.
+    under the key that are none. ``left`` is how many seconds the entry may still be kept, ``None``
+    for ever; 0 where the store cannot tell. ``slot`` is the entry's, if it is kept in this process.
     """
 
     entry: Entry | None
@@ -60,6 +75,8 @@ class Reading:
     sequence: Token
     in_grace: bool = False
     damage: str = ""
+    left: float | None = 0.0
+    slot: Slot | None = field(default=None, compare=False, repr=False)
 
 
 class Store(Protocol):

@@ -2,24 +2,12 @@
 
 import secrets
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from django_layercache.stores.base import PENDING, Entry, Reading, Token, TokenState
+from django_layercache.stores.shelf import Shelf, monotonic
 
 __all__ = ["LocalStore"]
-
-#: What an entry costs beside its key and payload, and each of its tags beside its name, in bytes:
-#: measured with ``tracemalloc`` on CPython 3.13 and rounded up.
-_ENTRY_OVERHEAD = 500
-_TAG_OVERHEAD = 80
-
-
-class _Clock:
-    # Held by a class, out of reach of tools that freeze time by replacing the functions
-    # that modules hold: a lease must run out although a test suite stands still.
-    monotonic = staticmethod(time.monotonic)
 
 
 class LocalStore:
@@ -39,16 +27,14 @@ class LocalStore:
         *,
         max_bytes: int = 64 * 1024 * 1024,
         max_tags: int = 250_000,
-        clock: Callable[[], float] = _Clock.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._max_bytes = max_bytes
         self._max_tags = max_tags
         self._clock = clock
         self._lock = threading.Lock()
         self._tokens: dict[str, Token] = {}
         self._marks: dict[str, dict[str, float]] = {}
-        self._entries: OrderedDict[str, tuple[Entry, float | None, int]] = OrderedDict()
-        self._bytes = 0
+        self._entries = Shelf(max_bytes, self._lock, clock)
         self._generation = secrets.token_hex(4)
         self._sequence = 0
 
@@ -63,16 +49,8 @@ class LocalStore:
             return [self._read(key, tags) for key, tags in requests]
 
     def write(self, key: str, entry: Entry, timeout: float | None) -> None:
-        expires = None if timeout is None else self._clock() + timeout
-        size = _ENTRY_OVERHEAD + len(key) + len(entry.payload)
-        size += _TAG_OVERHEAD * len(entry.tokens) + sum(map(len, entry.tokens))
         with self._lock:
-            self._drop(key)
-            if size <= self._max_bytes:
-                self._entries[key] = (entry, expires, size)
-                self._bytes += size
-            while self._bytes > self._max_bytes:
-                self._drop(next(iter(self._entries)))
+            self._entries.put(key, entry, timeout)
 
     def mark(self, writer: str, tags: Iterable[str], lease: float) -> None:
         with self._lock:
@@ -90,7 +68,7 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         with self._lock:
-            self._drop(key)
+            self._entries.drop(key)
 
     def reset(self) -> None:
         # The marks stay: their writers have not committed yet.
@@ -98,7 +76,6 @@ class LocalStore:
             self._generation = secrets.token_hex(4)
             self._tokens.clear()
             self._entries.clear()
-            self._bytes = 0
 
     def end_grace(self, sequence: Token) -> None:
         pass  # a process does not lose its own marks
@@ -110,15 +87,19 @@ class LocalStore:
 
     def _read(self, key: str | None, tags: Sequence[str]) -> Reading:
         tokens = self._tokens
-        entry = self._entry(key) if key is not None else None
+        slot = self._entries.get(key) if key is not None else None
         states: dict[str, TokenState] = {}
-        if entry is not None:
-            for tag in entry.tokens:
+        if slot is not None:
+            for tag in slot.entry.tokens:
                 states[tag] = tokens.get(tag) or self._mint(tag)
         for tag in tags:
             if tag not in states:
                 states[tag] = tokens.get(tag) or self._mint(tag)
-        return Reading(entry, states, self._format(self._sequence))
+        sequence = self._format(self._sequence)
+        if slot is None:
+            return Reading(None, states, sequence)
+        left = None if slot.expires is None else slot.expires - self._clock()
+        return Reading(slot.entry, states, sequence, left=left, slot=slot)
 
     def _mint(self, tag: str) -> TokenState:
         return PENDING if self._is_marked(tag) else self._publish(tag)
@@ -151,21 +132,3 @@ class LocalStore:
 
     def _format(self, sequence: int) -> Token:
         return f"{self._generation}{sequence:016d}"
-
-    # -- entries, with the lock held ------------------------------------------------------
-
-    def _entry(self, key: str) -> Entry | None:
-        slot = self._entries.get(key)
-        if slot is None:
-            return None
-        entry, expires, _ = slot
-        if expires is not None and expires <= self._clock():
-            self._drop(key)
-            return None
-        self._entries.move_to_end(key)
-        return entry
-
-    def _drop(self, key: str) -> None:
-        slot = self._entries.pop(key, None)
-        if slot is not None:
-            self._bytes -= slot[2]

@@ -158,8 +158,8 @@ class RedisStore:
     def _entry_key(self, key: str) -> str:
         return f"{self._prefix}e:{key}"
 
-    def _reading(self, key: str | None, tags: Sequence[str], reply: Sequence[bytes]) -> Reading:
-        data, sequence, in_grace, *packed = reply
+    def _reading(self, key: str | None, tags: Sequence[str], reply: Sequence[Any]) -> Reading:
+        data, sequence, in_grace, left, *packed = reply
         entry, damage = None, ""
         if key is not None and data is not None:
             entry, damage = _unpacked(key, data)
@@ -169,7 +169,8 @@ class RedisStore:
         }
         if entry is not None and not entry.tokens.keys() <= states.keys():
             entry = None  # the script could not read the header that we could
-        return Reading(entry, states, sequence.decode("latin-1"), bool(in_grace), damage)
+        position, seconds = sequence.decode("latin-1"), None if left == -1 else left / 1000
+        return Reading(entry, states, position, bool(in_grace), damage, seconds)
 
 
 def _ask(request: Request) -> Steps[Any]:
