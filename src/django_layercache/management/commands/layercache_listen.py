@@ -1,0 +1,54 @@
+"""``manage.py layercache_listen``: what others write to PostgreSQL invalidates what depends on it."""
+
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from django_layercache.handlers import get_engine
+from django_layercache.querysets.outside.listening import Listener
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    help = (
+        "Turns the notifications of the triggers that layercache_triggers has installed into "
+        "invalidations, until it is interrupted or terminated."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=list(connections))
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="Invalidate what depends on tables that have triggers, and end.",
+        )
+        parser.add_argument(
+            "--heartbeat",
+            type=float,
+            default=5.0,
+            help="After so many silent seconds the server is asked whether it is there.",
+        )
+
+    def handle(self, *, database: str, once: bool, heartbeat: float, **options: Any) -> None:
+        if connections[database].vendor != "postgresql":
+            raise CommandError(f"{database!r} is not a PostgreSQL database.")
+        if get_engine().store.in_process:
+            raise CommandError(
+                "The store is `local`: nobody but this process would hear of anything. "
+                "Set LAYERCACHE['CACHE'] to the alias of a cache that the processes share."
+            )
+        listener = Listener(database, heartbeat=heartbeat, on_ready=self._say)
+        if once:
+            listener.catch_up()
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *args: listener.stop())
+        listener.run()
+
+    def _say(self, tables: list[str]) -> None:
+        self.stdout.write(f"Ready: {len(tables)} tables tell of their changes.")
+        self.stdout.flush()

@@ -1,0 +1,1 @@
+"""Writes of other programs, on PostgreSQL: triggers that notify, and a listener that invalidates."""

@@ -1,0 +1,68 @@
+"""What a notification says, as tags."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_layercache.querysets import policies
+from django_layercache.querysets.bindings import row_key
+from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.outside.relations import models_of
+from django_layercache.querysets.writes import tags_of_rows
+
+__all__ = ["tags_of_message", "tags_of_tables"]
+
+
+def tags_of_message(message: str, connection: BaseDatabaseWrapper) -> set[str]:
+    """What a notification of :mod:`~django_layercache.querysets.outside.triggers` changes.
+
+    Raises :exc:`ValueError` if it is none.
+    """
+    try:
+        told = json.loads(message)
+        tables, columns = told["tables"], dict(told["columns"])
+        return {tag for table in tables for tag in _changed(str(table), columns, connection)}
+    except (KeyError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def tags_of_tables(tables: Iterable[str], connection: BaseDatabaseWrapper) -> set[str]:
+    """What a change of unknown rows of *tables* changes."""
+    return {tag for table in tables for tag in _changed(table, {}, connection)}
+
+
+def _changed(
+    table: str, columns: Mapping[str, Any], connection: BaseDatabaseWrapper
+) -> Iterator[str]:
+    known = {}
+    for field in policies.partition_fields(table):
+        keys = _keys(field, columns, connection)
+        if keys is not None:
+            known[field.column] = keys
+    rows = _rows(table, columns, connection)
+    return tags_of_rows(state_of(connection).database, table, rows, known)
+
+
+def _rows(
+    table: str, columns: Mapping[str, Any], connection: BaseDatabaseWrapper
+) -> set[str] | None:
+    """The rows by their keys; ``None`` if they cannot be told for one of the models of *table*."""
+    spelt = [_keys(model._meta.pk, columns, connection) for model in models_of(table)]
+    if not spelt or None in spelt:
+        return None
+    return {key for keys in spelt if keys for key in keys}
+
+
+def _keys(
+    field: Any, columns: Mapping[str, Any], connection: BaseDatabaseWrapper
+) -> set[str] | None:
+    values = columns.get(field.column)
+    if not isinstance(values, list):
+        return None
+    # No reader is bound to NULL.
+    keys = {
+        row_key(field, field.to_python(value), connection) for value in values if value is not None
+    }
+    return None if None in keys else {key for key in keys if key is not None}
