@@ -82,7 +82,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
             "The store is `local`: it is exact within its own process. Where several processes "
             "serve the site (gunicorn's workers, a task queue, manage.py), one does not see what "
             "another one changes.",
-            hint="Set LAYERCACHE['CACHE'] to the alias of a Redis cache in CACHES.",
+            hint="Set LAYERCACHE['CACHE'] to the alias of a Redis or memcached cache in CACHES.",
             id="layercache.W003",
         )
     ]
@@ -152,7 +152,11 @@ def _cache_alias(alias: Any) -> Iterator[CheckMessage]:
 
         make_store(longest_grace=0).close()
     except LayerCacheError as error:
-        yield Error(str(error), hint="Its BACKEND has to be a Redis one.", id="layercache.E009")
+        yield Error(
+            str(error),
+            hint="Its BACKEND has to be a Redis or a memcached one.",
+            id="layercache.E009",
+        )
     except ImportError as error:
         yield Error(
             f"The cache {alias!r} cannot be used: {error}.",

@@ -14,10 +14,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from django_layercache import conf
+from django_layercache.aliases import servers_of
 from django_layercache.engine import Engine
 from django_layercache.exceptions import InvalidSetting
 from django_layercache.stores.base import Store
 from django_layercache.stores.local import LocalStore
+from django_layercache.stores.memcached import MemcachedStore
 
 __all__ = ["EngineHandler", "get_engine", "pool_of"]
 
@@ -92,14 +94,19 @@ def make_store(longest_grace: float) -> Store:
     alias = conf.get("CACHE")
     if alias is None:
         return LocalStore(max_bytes=conf.get("MAX_BYTES"))
+    options = {"namespace": conf.get("NAMESPACE"), "grace": longest_grace}
     pool = pool_of(caches[alias])
-    if pool is None:
-        raise InvalidSetting(
-            f"LAYERCACHE['CACHE'] names {alias!r}, which is not a Redis cache. Name one that is, or None."
-        )
-    from django_layercache.stores.redis import RedisStore
+    if pool is not None:
+        from django_layercache.stores.redis import RedisStore
 
-    return RedisStore(pool, namespace=conf.get("NAMESPACE"), grace=longest_grace)
+        return RedisStore(pool, **options)
+    servers = servers_of(caches[alias])
+    if servers is None:
+        raise InvalidSetting(
+            f"LAYERCACHE['CACHE'] names {alias!r}, which is neither a Redis nor a memcached cache. "
+            "Name one that is, or None."
+        )
+    return MemcachedStore(servers, **options)
 
 
 def _cache_is_overridden_away() -> bool:
@@ -112,7 +119,7 @@ def _cache_is_overridden_away() -> bool:
     if alias is None or not _are_overridden(getattr(settings, "_wrapped", None)):
         return False
     try:
-        return pool_of(caches[alias]) is None
+        return pool_of(caches[alias]) is None and servers_of(caches[alias]) is None
     except (InvalidCacheBackendError, ImproperlyConfigured):
         return True
 

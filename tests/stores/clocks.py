@@ -3,12 +3,17 @@
 import secrets
 import time
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 import redis
 
 from django_layercache.stores.local import LocalStore
+from django_layercache.stores.memcached import MemcachedStore
+from django_layercache.stores.memcached_tags import server_time
+from django_layercache.stores.memcached_wire import Command, Server, Stats
 from django_layercache.stores.redis import RedisStore
+from tests.services import MemcachedServer
 
 # Instead of TIME: a key of the namespace, and the real clock as long as nobody has set it.
 NOW = """
@@ -56,5 +61,33 @@ class RedisClock:
         return sorted(name for name in names if not name.endswith("}:clock"))
 
 
-Clock = LocalClock | RedisClock
+class MemcachedClock:
+    """The clock of a `memcached` store. Items leave by the server's real one, though, which shows whole seconds."""
+
+    def __init__(self, *servers: MemcachedServer, grace: float = 0.0, **options: Any) -> None:
+        self.seconds = 1_700_000_000.0
+        options.setdefault("namespace", secrets.token_hex(4))
+        pool = [Server((server.host, server.port)) for server in servers]
+        self.store = MemcachedStore(
+            pool, grace=grace, clock=lambda stats: self.seconds, slack=0.0, **options
+        )
+        self.keys = self.store._keys
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def let_entries_age(self, seconds: float) -> None:
+        end = self._time() + ceil(seconds)
+        while self._time() < end:
+            time.sleep(0.02)
+
+    def _time(self) -> float:
+        return server_time(self.ask(Stats()))
+
+    def ask(self, command: Command) -> Any:
+        """The first server's reply to *command*."""
+        return self.store._first.run(lambda connection: connection.exchange([command]))[0]
+
+
+Clock = LocalClock | RedisClock | MemcachedClock
 MakeClock = Callable[..., Clock]

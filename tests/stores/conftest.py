@@ -7,14 +7,22 @@ from django.core.cache import caches
 
 from django_layercache.handlers import pool_of
 from django_layercache.stores.base import Store
-from tests.stores.clocks import Clock, LocalClock, RedisClock
+from tests.services import MemcachedServer
+from tests.stores.clocks import Clock, LocalClock, MemcachedClock, RedisClock
 
 
-@pytest.fixture(params=("local", "redis", "django_redis"))
+@pytest.fixture(params=("local", "redis", "django_redis", "memcached", "memcached pool"))
 def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
     """The clock of the store under test, one fixture for each store and each way to configure it."""
     if request.param == "local":
         yield LocalClock()
+        return
+    if request.param.startswith("memcached"):
+        servers = [request.getfixturevalue("memcached_server")]
+        if request.param == "memcached pool":
+            servers.append(request.getfixturevalue("second_memcached_server"))
+        yield (memcached := MemcachedClock(*servers))
+        memcached.store.close()
         return
     request.getfixturevalue("redis_server")
     made = RedisClock(pool_of(caches[request.param]))
@@ -22,6 +30,15 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
     made.store.close()
     for key in made.client.keys(f"{made.prefix}*"):
         made.client.delete(key)
+
+
+@pytest.fixture(scope="session")
+def second_memcached_server(memcached_server: object) -> Iterator[MemcachedServer]:
+    """Another one, for pools."""
+    server = MemcachedServer()
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
