@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from django.conf import settings
 
-from tests.services import MemcachedServer, PostgresServer, RedisServer, Server, VarnishServer
+from tests.services import (
+    MemcachedServer,
+    PostgresReplica,
+    PostgresServer,
+    RedisServer,
+    Server,
+    VarnishServer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,6 +87,15 @@ def memcached_server(pytestconfig: pytest.Config) -> Server:
 def postgres_server(pytestconfig: pytest.Config) -> Server:
     """The PostgreSQL cluster of the database alias `postgres`."""
     return _shared(pytestconfig, PostgresServer)
+
+
+@pytest.fixture(scope="session")
+def postgres_replica(postgres_server: PostgresServer) -> Iterator[PostgresReplica]:
+    """A streaming replica of the PostgreSQL cluster. Leave it replaying."""
+    server = PostgresReplica(postgres_server)
+    server.start()
+    yield server
+    server.stop()
 
 
 # ------------------------------------------------------------------------------------------- servers of one's own

@@ -274,6 +274,30 @@ class PostgresServer(Server):
         return [self.program() or "postgres", "-D", str(self.directory / "data"), *flags]
 
 
+class PostgresReplica(PostgresServer):
+    """A streaming replica of a running `PostgresServer`, on a port of its own."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        super().__init__()
+        self.primary = primary
+
+    def prepare(self) -> None:
+        assert self.directory is not None
+        if user := self._system_user():
+            shutil.chown(self.directory, user)
+        copy = Path(self.program() or "postgres").resolve().with_name("pg_basebackup")
+        source = ["-h", self.primary.host, "-p", str(self.primary.port), "-U", self.user]
+        options = ["--checkpoint=fast", "--no-sync", "--wal-method=stream", "--write-recovery-conf"]
+        subprocess.run(
+            [str(copy), *source, *options, "-D", str(self.directory / "data")],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            cwd=self.directory,
+            **self.popen_kwargs(),
+        )
+
+
 class VarnishServer(Server):
     """A Varnish in front of the HTTP server on `backend_port`."""
 

@@ -56,6 +56,38 @@ def test_an_unknown_setting_is_an_error_that_names_the_nearest():
     assert "'TIMEOUT'" in message.hint
 
 
+@pytest.mark.parametrize(
+    "databases",
+    [
+        {"other": {"replica_of": "default", "max_lag": 5}},
+        {"other": {"replica_of": "default", "max_lag": 0}, "default": {"identity": "main"}},
+        {"other": {}},
+    ],
+)
+def test_good_databases_are_fine(databases):
+    assert settings_ids(DATABASES=databases) == []
+
+
+@pytest.mark.parametrize(
+    "databases",
+    [
+        ["other"],
+        {"nowhere": {"replica_of": "default", "max_lag": 5}},
+        {"other": "default"},
+        {"other": {"replica_of": "default"}},  # SQLite cannot tell
+        {"other": {"replica_of": "nowhere", "max_lag": 5}},
+        {"other": {"replica_of": "other", "max_lag": 5}},
+        {"other": {"replica_of": "default", "max_lag": -1}},
+        {"other": {"replica_of": "default", "max_lag": "5"}},
+        {"other": {"max_lag": 5}},
+        {"other": {"lag": 5}},
+        {"other": {"identity": 5}},
+    ],
+)
+def test_databases_that_cannot_be_are_errors(databases):
+    assert settings_ids(DATABASES=databases) == ["layercache.E012"]
+
+
 @pytest.mark.parametrize("timeout", [-1, "60", True, float("nan"), [1]])
 def test_a_timeout_that_is_no_number_of_seconds_is_an_error(timeout):
     assert settings_ids(TIMEOUT=timeout) == ["layercache.E003"]

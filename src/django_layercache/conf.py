@@ -16,6 +16,7 @@ SETTING = "LAYERCACHE"
 
 DEFAULTS: Mapping[str, Any] = {
     "CACHE": None,
+    "DATABASES": {},
     "ENABLED": True,
     "GRACE": 1,
     "JITTER": 0.1,

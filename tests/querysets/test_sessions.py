@@ -83,6 +83,17 @@ def test_aliases_with_other_options_or_users_share_tags_and_no_entries():
         assert first.session != other.session
 
 
+def test_a_database_may_be_given_an_identity(settings):
+    default, other = (ConnectionState(connections[alias]) for alias in ("default", "other"))
+    assert default.database != other.database
+    settings.LAYERCACHE = {
+        "DATABASES": {alias: {"identity": "x"} for alias in ("default", "other")}
+    }
+    assert default.database == other.database
+    settings.LAYERCACHE = {}
+    assert default.database != other.database
+
+
 @POSTGRES.marks[0]
 def test_an_isolation_level_that_the_driver_was_told_is_known(world):
     rename(world, "one")

@@ -196,15 +196,20 @@ class Engine:
         read: Callable[[], Any],
         settle: Callable[[Any], Iterable[str]] | None = None,
         late: Callable[[Any], Late] | None = None,
+        behind: Callable[[Mapping[str, TokenState]], str | None] | None = None,
     ) -> Any:
         """Call *read*; the current scope depends on *tags*, or on those that *settle* picks of them.
 
-        *settle* and *late* are those of a :class:`~django_layercache.engine.Recipe`.
+        *settle* and *late* are those of a :class:`~django_layercache.engine.Recipe`. *behind* says
+        why what is about to be read may be older than the states of the tags.
         """
         scope = recording_scope()
         if scope is None:
             return read()
         fetched, sequence = self._fetch(scope, tags)
+        if behind is not None and fetched.objection is None:
+            why = behind(fetched.states)
+            fetched.observe({}, why)
         value = read()
         kept = tags if settle is None else list(settle(value))
         states: Mapping[str, TokenState] = {

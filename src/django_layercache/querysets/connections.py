@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import cast
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_layercache import tags
 from django_layercache.engine import Write
 from django_layercache.handlers import get_engine
-from django_layercache.querysets.databases import Database
+from django_layercache.querysets.databases import Database, options_of
 from django_layercache.querysets.levels import Sight
 
 __all__ = ["ConnectionState", "state_of"]
@@ -27,7 +28,7 @@ class ConnectionState:
 
     __slots__ = (
         "__weakref__", "_database", "connection", "ended", "has_outbox", "inserted",
-        "means_otherwise", "raw_transaction", "sight", "write",
+        "means_otherwise", "raw_transaction", "replayed", "sight", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -43,13 +44,29 @@ class ConnectionState:
         #: change of any row that others know, but its own reads find rows that only it has.
         self.inserted: set[str] = set()
         self.raw_transaction = False
+        #: Of a replica: up to where it has been seen to have replayed the primary's log.
+        self.replayed: float = -1
         #: How many transactions have, to tell one from the next.
         self.ended = 0
 
     @property
     def database(self) -> str:
-        """See :attr:`Database.content`."""
-        return self._database.content
+        """See :attr:`Database.content`; a replica's is that of its primary."""
+        primary = self._declared_primary
+        return (self if primary is None else primary)._database.content
+
+    @property
+    def primary(self) -> "ConnectionState | None":
+        """The one that this is a replica of, if the two are not the same database (as in tests)."""
+        primary = self._declared_primary
+        if primary is None or primary._database.content == self._database.content:
+            return None
+        return primary
+
+    @property
+    def _declared_primary(self) -> "ConnectionState | None":
+        alias = options_of(self.connection.alias).get("replica_of")
+        return None if alias is None else state_of(connections[alias])
 
     @property
     def session(self) -> str:
@@ -89,6 +106,7 @@ class ConnectionState:
         self.forget_transaction()
         self.sight.forget_connection()
         self.means_otherwise = False
+        self.replayed = -1
 
     def forget_transaction(self) -> None:
         """It has ended, or has not begun."""

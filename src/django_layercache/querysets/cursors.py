@@ -13,6 +13,7 @@ from django_layercache.querysets import policies, transactions
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.isolation import take_snapshot
 from django_layercache.querysets.rawsql import ANYTHING, Effect, effect_of
+from django_layercache.querysets.replicas import behind
 from django_layercache.querysets.watching import is_dealt_with, is_ours
 from django_layercache.querysets.writes import tags_of_effect
 
@@ -128,9 +129,8 @@ def _record(state: ConnectionState, effect: Effect) -> None:
         scope.forbid(why or "")
         return
     database = state.database
-    get_engine().observe(
-        [tags.database(database), *(tags.any_row(database, table) for table in effect.reads)]
-    )
+    found = [tags.database(database), *(tags.any_row(database, table) for table in effect.reads)]
+    get_engine().record(found, lambda: None, behind=behind(state))
 
 
 def _unknown(tables: frozenset[str]) -> str | None:

@@ -3,14 +3,30 @@
 import hashlib
 import os
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Database"]
+from django_layercache import conf
+
+__all__ = ["Database", "is_primary", "options_of"]
 
 _PROCESS = secrets.token_hex(8)
+_NO_OPTIONS: Mapping[str, Any] = {}
+
+
+def options_of(alias: str) -> Mapping[str, Any]:
+    """What ``DATABASES`` of ``LAYERCACHE`` says of *alias*."""
+    declared = conf.get("DATABASES")
+    options = declared.get(alias) if isinstance(declared, Mapping) else None
+    return options if isinstance(options, Mapping) else _NO_OPTIONS
+
+
+def is_primary(alias: str) -> bool:
+    """Whether *alias* is not declared as a replica."""
+    return options_of(alias).get("replica_of") is None
 
 
 class Database:
@@ -28,7 +44,8 @@ class Database:
     def content(self) -> str:
         """Eight digits for the database's content: the same for two aliases of one database."""
         said = self.connection.settings_dict
-        place = (said["NAME"], said.get("HOST"), said.get("PORT"))
+        name = options_of(self.connection.alias).get("identity")
+        place = (name,) if name else (said["NAME"], said.get("HOST"), said.get("PORT"))
         if place != self._place:
             identity = (self.connection.vendor, *map(str, place), *self._lifetime(str(place[0])))
             self._content = hashlib.blake2b(repr(identity).encode(), digest_size=4).hexdigest()

@@ -109,6 +109,9 @@ class TransactionIsolation:
 def _newer_than_snapshot(state: ConnectionState, states: Mapping[str, TokenState]) -> str | None:
     """The snapshot rule: what was changed after the snapshot is not what the snapshot holds."""
     database, snapshot = state.database, state.sight.snapshot
+    if state.primary is not None:
+        # What its snapshot holds has been committed before S0, and nobody knows how long before.
+        snapshot = None
     for tag, token in states.items():
         if token is None or not tags.is_of_database(tag, database):
             continue

@@ -13,6 +13,7 @@ from django.db import connections, router
 from django_layercache import tags
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.querysets.connections import ConnectionState, state_of
+from django_layercache.querysets.databases import is_primary
 from django_layercache.querysets.watching import ours
 
 __all__ = ["DatabaseOutbox", "put"]
@@ -66,7 +67,7 @@ class DatabaseOutbox:
 
         try:
             for alias in connections:
-                if router.allow_migrate_model(alias, OutboxEntry):
+                if is_primary(alias) and router.allow_migrate_model(alias, OutboxEntry):
                     drain(alias, touch)
         finally:
             connections.close_all()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.db import connections
 
+from django_layercache.querysets.databases import is_primary
 from django_layercache.querysets.watching import ours
 
 __all__ = ["PostgresTransactions"]
@@ -23,7 +24,7 @@ class PostgresTransactions:
     @classmethod
     def of_settings(cls) -> "PostgresTransactions | None":
         """``None`` if there is a database that cannot tell."""
-        aliases = list(connections)
+        aliases = [alias for alias in connections if is_primary(alias)]
         vendors = {connections[alias].vendor for alias in aliases}
         return cls(aliases) if vendors == {"postgresql"} else None
 

@@ -1,6 +1,6 @@
 """The read path: what a compiler returns comes from the store, or goes through the recorder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -13,10 +13,13 @@ from django.utils.asyncio import async_unsafe
 from django_layercache.engine import Recipe, recording_scope
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import policies
+from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.limits import codec_for
 from django_layercache.querysets.plans import Plan, plan_of
+from django_layercache.querysets.replicas import behind
 from django_layercache.querysets.watching import dealt_with, is_ours
 from django_layercache.serializers.sharing import size_of_rows
+from django_layercache.stores.base import TokenState
 from django_layercache.timeouts import in_force
 
 __all__ = ["read", "recipe_of"]
@@ -64,7 +67,7 @@ def recipe_of(plan: Plan, policy: policies.Policy, result_type: str) -> Recipe:
 
 def _cached(plan: Plan, policy: policies.Policy, run: Callable[[], Any], result_type: str) -> Any:
     recipe = recipe_of(plan, policy, result_type)
-    rows = get_engine().get_or_build(recipe, lambda: _as_rows(run(), result_type))
+    rows = get_engine().get_or_build(recipe, lambda: _as_rows(_fresh(plan, run), result_type))
     if result_type == SINGLE:
         return rows[0] if rows else None
     return [rows] if rows else []
@@ -73,14 +76,27 @@ def _cached(plan: Plan, policy: policies.Policy, run: Callable[[], Any], result_
 def _recorded(plan: Plan, run: Callable[[], Any], result_type: str | None, chunked: bool) -> Any:
     """Not cached itself; what encloses it depends on it all the same."""
     if chunked or result_type not in {MULTI, SINGLE}:
-        return get_engine().record(plan.tags, run)
+        return get_engine().record(plan.tags, run, behind=_behind(plan))
     late = plan.late if plan.may_have_late_tags else None
     return get_engine().record(
         plan.tags,
         run,
         lambda result: plan.settle(_as_rows(result, result_type)),
         late and (lambda result: late(_as_rows(result, result_type))),
+        _behind(plan),
     )
+
+
+def _fresh(plan: Plan, run: Callable[[], Any]) -> Any:
+    """What *run* returns, to be stored; unless it comes from a replica that lags."""
+    is_behind, scope = _behind(plan), recording_scope()
+    if is_behind is not None and scope is not None:
+        scope.observe({}, is_behind(scope.states))
+    return run()
+
+
+def _behind(plan: Plan) -> Callable[[Mapping[str, TokenState]], str | None] | None:
+    return behind(state_of(plan.compiler.connection))
 
 
 def _unknown(plan: Plan, run: Callable[[], Any]) -> Any:
