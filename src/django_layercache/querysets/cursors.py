@@ -43,7 +43,9 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
         take_snapshot(state)
     if effect.writes is None or effect.writes:
         _record(state, effect)
-        with transactions.writing(connection, tags_of_effect(effect, connection)):
+        may_end = effect.may_end and state.in_transaction
+        around = transactions.perhaps_ending if may_end else transactions.writing
+        with around(connection, tags_of_effect(effect, connection)):
             return execute()
     _record(state, effect)
     return execute()
@@ -74,8 +76,7 @@ def _script(connection: BaseDatabaseWrapper, execute: Callable[[], Any]) -> Any:
     if not state.in_transaction:
         return call(connection, execute)
     _record(state, ANYTHING)
-    state.touch(tags_of_effect(ANYTHING, connection))
-    with transactions.committing(connection):
+    with transactions.perhaps_ending(connection, tags_of_effect(ANYTHING, connection)):
         return execute()
 
 

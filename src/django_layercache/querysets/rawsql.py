@@ -46,6 +46,7 @@ _MEANING = re.compile(
     rf".*?(?:\b(?:search_path|schema|role|authorization|row_security|all|time\s+zone|{_FORMS})\b|\w\.\w)",
     re.IGNORECASE | re.DOTALL,
 )
+_ENDS = re.compile(r"\b(?:COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.IGNORECASE)
 _ISOLATION = re.compile(r"\bISOLATION\b|transaction_isolation", re.IGNORECASE)
 
 #: Statements that neither read nor change rows.
@@ -68,7 +69,8 @@ class Effect:
     ``deletes`` are those of ``writes`` whose rows may go, so that the database may cascade.
     ``means_otherwise``: other statements may give other answers on this connection from now on.
     ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins
-    may read from a snapshot although others of the connection do not.
+    may read from a snapshot although others of the connection do not. ``may_end``: one of several
+    statements may end the open transaction, and another one begin the next.
     """
 
     reads: Tables | None = _NONE
@@ -78,6 +80,7 @@ class Effect:
     means_otherwise: bool = False
     chains: bool = False
     names_isolation: bool = False
+    may_end: bool = False
 
 
 #: Texts that are longer are not parsed, which could take seconds, nor remembered.
@@ -97,6 +100,8 @@ def effect_of(sql: str, vendor: str) -> Effect:
 @lru_cache(maxsize=2048)
 def _effect_of(sql: str, vendor: str) -> Effect:
     effect = _effect_on_rows(sql, vendor)
+    if effect.writes is None and _has_several_statements(sql) and _ENDS.search(sql):
+        effect = replace(effect, may_end=True)
     return replace(effect, means_otherwise=True) if _MEANING.search(sql) else effect
 
 
@@ -111,16 +116,16 @@ def _effect_on_rows(sql: str, vendor: str) -> Effect:
         return Effect(control="isolation") if _ISOLATION.search(sql) else NOTHING
     if word in {"SELECT", "VALUES", "WITH", "EXPLAIN"}:
         return Effect(control="isolation") if _ISOLATION.search(sql) else _query(sql, vendor)
-    if word in {"TABLE", "DECLARE", "FETCH"}:
+    if word in {"TABLE", "DECLARE", "FETCH"} and not _has_several_statements(sql):
         return Effect(reads=None)
     return _parsed(sql, vendor) or ANYTHING
 
 
 def _control(word: str, sql: str) -> Effect:
-    if word == "ROLLBACK" and re.search(r"\bTO\b", sql, re.IGNORECASE):
-        return NOTHING  # to a savepoint: what was changed stays dirty
     if _has_several_statements(sql):
         return ANYTHING
+    if word == "ROLLBACK" and re.search(r"\bTO\b", sql, re.IGNORECASE):
+        return NOTHING  # to a savepoint: what was changed stays dirty
     if re.search(r"\bPREPARED\b", sql, re.IGNORECASE):
         return ANYTHING  # the second phase, of a transaction of which this connection knows nothing
     return Effect(

@@ -17,7 +17,7 @@ from django_layercache.querysets import outbox
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.watching import dealt_with, is_ours
 
-__all__ = ["closing", "committing", "inserting", "rolling_back", "writing"]
+__all__ = ["closing", "committing", "inserting", "perhaps_ending", "rolling_back", "writing"]
 
 
 @contextmanager
@@ -74,6 +74,28 @@ def committing(connection: BaseDatabaseWrapper) -> Iterator[None]:
     if state.write is not None:
         state.write.release()
     state.forget_transaction()
+
+
+@contextmanager
+def perhaps_ending(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator[None]:
+    """Around several statements of which one may end the open transaction, and another begin the next.
+
+    What was committed is released. What is open afterwards may have changed the same.
+    """
+    state = state_of(connection)
+    state.touch(changed)
+    changed = set(state.dirty)
+    try:
+        with committing(connection), dealt_with():
+            yield
+    except BaseException as error:
+        if not _is_open(connection) and _has_certainly_ended(connection, error):
+            with rolling_back(connection):
+                pass
+        raise
+    if _is_open(connection):
+        state.raw_transaction = True
+        state.touch(changed)
 
 
 @contextmanager
