@@ -13,9 +13,16 @@ import pytest
 from django.conf import settings
 
 from tests.services import (
+from tests.services import (
+    ClusterNode,
     MemcachedServer,
-    PostgresReplica,
+    MySQLServer,
     PostgresServer,
+    RedisCluster,
+    RedisServer,
+    Server,
+    VarnishServer,
+)
     RedisServer,
     Server,
     VarnishServer,
@@ -107,6 +114,28 @@ def fresh_redis() -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """A Redis Cluster of three. Leave it running, and as you found it."""
+    yield from _cluster()
+
+
+@pytest.fixture
+def fresh_cluster() -> Iterator[RedisCluster]:
+    """A Redis Cluster of this test's own, with a replica of its first primary."""
+    yield from _cluster(replicas=1)
+
+
+def _cluster(**options: int) -> Iterator[RedisCluster]:
+    require(ClusterNode)
+    cluster = RedisCluster(**options)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture

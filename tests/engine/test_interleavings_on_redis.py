@@ -88,8 +88,8 @@ SWITCHED_OFF = {
         RESTART,
     ),
     "a server with another identity begins a generation": (
-        "if identity ~= ARGV[5] then",
-        "if false then",
+        "if redis.call('HGET', register, 'identity') == identity then return end",
+        "if true then return end",
         RESTART,
     ),
     "and does not trust itself before the grace is over": (

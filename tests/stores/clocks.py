@@ -7,7 +7,9 @@ from math import ceil
 from typing import Any
 
 import redis
+from redis.cluster import RedisCluster
 
+from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
 from django_layercache.stores.memcached_tags import server_time
@@ -89,5 +91,24 @@ class MemcachedClock:
         return self.store._first.run(lambda connection: connection.exchange([command]))[0]
 
 
-Clock = LocalClock | RedisClock | MemcachedClock
+class ClusterClock:
+    """The clock of a store on a Redis Cluster."""
+
+    def __init__(self, url: str, grace: float = 0.0) -> None:
+        self.seconds = 1_700_000_000.0
+        namespace = secrets.token_hex(4)
+        self.client = RedisCluster.from_url(url)
+        self.store = ClusterStore(lambda: self.client, namespace=namespace, grace=grace, now=NOW)
+        self.prefix = f"layercache:1:{{layercache:{namespace}}}:"
+        self.advance(0)
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.client.set(f"{self.prefix}clock", f"{self.seconds * 1e6:.0f}")
+
+    def let_entries_age(self, seconds: float) -> None:
+        time.sleep(seconds + 0.02)
+
+
+Clock = LocalClock | RedisClock | MemcachedClock | ClusterClock
 MakeClock = Callable[..., Clock]

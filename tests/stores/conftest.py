@@ -8,10 +8,12 @@ from django.core.cache import caches
 from django_layercache.handlers import pool_of
 from django_layercache.stores.base import Store
 from tests.services import MemcachedServer
-from tests.stores.clocks import Clock, LocalClock, MemcachedClock, RedisClock
+from tests.stores.clocks import Clock, ClusterClock, LocalClock, MemcachedClock, RedisClock
 
 
-@pytest.fixture(params=("local", "redis", "django_redis", "memcached", "memcached pool"))
+@pytest.fixture(
+    params=("local", "redis", "django_redis", "cluster", "memcached", "memcached pool")
+)
 def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
     """The clock of the store under test, one fixture for each store and each way to configure it."""
     if request.param == "local":
@@ -23,6 +25,12 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
             servers.append(request.getfixturevalue("second_memcached_server"))
         yield (memcached := MemcachedClock(*servers))
         memcached.store.close()
+        return
+    if request.param == "cluster":
+        made = ClusterClock(request.getfixturevalue("redis_cluster").url)
+        yield made
+        made.store.close()
+        made.client.close()
         return
     request.getfixturevalue("redis_server")
     made = RedisClock(pool_of(caches[request.param]))

@@ -20,7 +20,7 @@ Times are microseconds of the server's clock; Lua's numbers hold them exactly un
 NOW = "local clock = redis.call('TIME'); local now = clock[1] * 1000000 + clock[2]"
 
 _PRELUDE = """
-local register, prefix, nonce = KEYS[1], ARGV[1], ARGV[2]
+local register, prefix, nonce = KEYS[1], ARGV[1], string.sub(ARGV[2], 1, 8)
 local grace, token_ttl = tonumber(ARGV[3]), ARGV[4]
 --NOW--
 
@@ -46,6 +46,15 @@ if not is_sound() then
   sequence = nil
   begin_generation(now + grace)
 end
+-- A server that was restarted or replaced may hold old data.
+local function follow(identity)
+  if redis.call('HGET', register, 'identity') == identity then return end
+  redis.call('DEL', register)
+  begin_generation(now + grace)
+  redis.call('HSET', register, 'identity', identity)
+end
+-- In a cluster each call says whom it talks to: slots move, and connections stay.
+if #ARGV[2] > 8 then follow(string.sub(ARGV[2], 9)) end
 
 local function position() return generation .. string.format('%016.0f', sequence) end
 local function draw()
@@ -181,15 +190,9 @@ if generation == ARGV[5] then redis.call('HSET', register, 'distrust', as_intege
 return 1
 """
 
-# ARGV: ..., identity. Run on each new connection, before anything else: a server that was
-# restarted or replaced may hold old data.
+# ARGV: ..., identity. Run on each new connection, before anything else.
 _IDENTIFY = """
-local identity = redis.call('HGET', register, 'identity')
-if identity ~= ARGV[5] then
-  redis.call('DEL', register)
-  begin_generation(now + grace)
-  redis.call('HSET', register, 'identity', ARGV[5])
-end
+follow(ARGV[5])
 return 1
 """
 

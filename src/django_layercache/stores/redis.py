@@ -15,7 +15,7 @@ from django_layercache.stores.base import Entry, Reading, Token, TokenState
 from django_layercache.stores.resp import Refusal, packed
 from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
 
-__all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "RedisStore"]
+__all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "RedisStore", "Request", "Steps"]
 
 _TOKEN_TTL = 7 * 24 * 3600
 _SCRIPTS = ("read", "mark", "release", "reset", "end_grace", "identify")
@@ -54,7 +54,13 @@ class RedisStore:
         grace: float = 1.0,
         now: str = _lua.NOW,
     ) -> None:
-        self._prefix = f"layercache:1:{{{namespace}}}:"
+        self._prepare(f"layercache:1:{{{namespace}}}:", grace, now)
+        self._wires = Wires(pool, self._identify)
+        #: For what is not hot; on the project's own connections.
+        self.client = redis.Redis(connection_pool=pool)
+
+    def _prepare(self, prefix: str, grace: float, now: str) -> None:
+        self._prefix = prefix
         self._register = self._prefix + "register"
         self._grace = round(grace * 1e6)
         self._sources = {name: _lua.source(name, now) for name in _SCRIPTS}
@@ -62,17 +68,11 @@ class RedisStore:
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
             for name, text in self._sources.items()
         }
-        self._wires = Wires(pool, self._identify)
-        #: For what is not hot; on the project's own connections.
-        self.client = redis.Redis(connection_pool=pool)
 
     def _identify(self, wire: Wire) -> None:
-        (info,) = _raise_refusals(wire.exchange(packed("INFO", "server"), 1))
-        lines = bytes(info).splitlines()
-        run_id = (line[7:].strip() for line in lines if line.startswith(b"run_id:"))
-        arguments = self._arguments(next(run_id, b"unknown"))
+        arguments = self._arguments(run_id_of(wire))
         command = packed("EVAL", self._sources["identify"], 1, self._register, *arguments)
-        _raise_refusals(wire.exchange(command, 1))
+        raise_refusals(wire.exchange(command, 1))
 
     # -- the contract ---------------------------------------------------------------------
 
@@ -109,7 +109,9 @@ class RedisStore:
         reply = yield from self._script("read", self._keys(key), *tags)
         return self._reading(key, tags, reply)
 
-    def _read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> Steps[list[Reading]]:
+    def _read_many(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> Steps[list[Reading]]:
         calls = [(self._keys(key), self._arguments(*tags)) for key, tags in requests]
         replies = yield from self._scripts("read", calls)
         return [
@@ -136,7 +138,7 @@ class RedisStore:
         if any(map(_is_unknown_script, replies)):
             whole = [packed("EVAL", self._sources[name], *tail) for tail in tails]
             replies = yield Request(b"".join(whole), len(tails))
-        return _raise_refusals(replies)
+        return raise_refusals(replies)
 
     # -- one round trip -------------------------------------------------------------------
 
@@ -162,7 +164,7 @@ class RedisStore:
         data, sequence, in_grace, left, *packed = reply
         entry, damage = None, ""
         if key is not None and data is not None:
-            entry, damage = _unpacked(key, data)
+            entry, damage = unpacked(key, data)
         states: dict[str, TokenState] = {
             tag: state.decode("latin-1") or None  # hostile ones too: any bytes can be decoded
             for tag, state in zip(chain(tags, entry.tokens if entry else ()), packed, strict=False)
@@ -173,11 +175,18 @@ class RedisStore:
         return Reading(entry, states, position, bool(in_grace), damage, seconds)
 
 
+def run_id_of(wire: Wire) -> bytes:
+    """The identity of the server at the other end: another one after a restart, and on any other server."""
+    (info,) = raise_refusals(wire.exchange(packed("INFO", "server"), 1))
+    lines = bytes(info).splitlines()
+    return next((line[7:].strip() for line in lines if line.startswith(b"run_id:")), b"unknown")
+
+
 def _ask(request: Request) -> Steps[Any]:
-    return _raise_refusals((yield request))
+    return raise_refusals((yield request))
 
 
-def _unpacked(key: str, data: bytes) -> tuple[Entry | None, str]:
+def unpacked(key: str, data: bytes) -> tuple[Entry | None, str]:
     """The entry, or what is wrong with it."""
     try:
         return entries.unpack(key, data), ""
@@ -191,7 +200,7 @@ def _is_unknown_script(reply: Any) -> bool:
     return isinstance(reply, Refusal) and str(reply).startswith("NOSCRIPT")
 
 
-def _raise_refusals(replies: list[Any]) -> list[Any]:
+def raise_refusals(replies: list[Any]) -> list[Any]:
     for reply in replies:
         if isinstance(reply, Refusal):
             # It answers, but refuses: out of memory, read-only, not permitted.

@@ -86,6 +86,8 @@ class Wires:
     wire is shown to *greet* before its first command.
     """
 
+    wire_class = Wire
+
     def __init__(
         self, pool: redis.ConnectionPool, greet: Callable[[Wire], None] = lambda wire: None
     ) -> None:
@@ -135,7 +137,7 @@ class Wires:
         connection = self._class(**self.options)
         try:
             connection.connect()
-            wire = Wire(connection, epoch)
+            wire = self.wire_class(connection, epoch)
             self._greet(wire)
         except BaseException:
             connection.disconnect()  # it must not be used before it knows its server
