@@ -5,6 +5,7 @@ from changes (test suites do that).
 """
 
 import threading
+from functools import partial
 from typing import Any
 
 from django.conf import Settings, UserSettingsHolder, settings
@@ -21,7 +22,7 @@ from django_layercache.stores.base import Store
 from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
 
-__all__ = ["EngineHandler", "get_engine", "pool_of"]
+__all__ = ["EngineHandler", "client_of", "get_engine", "is_cluster", "pool_of"]
 
 #: How long the first one who asks for the engine waits for the outbox to be read, in seconds.
 FIRST_PATIENCE = 5.0
@@ -95,6 +96,11 @@ def make_store(longest_grace: float) -> Store:
     if alias is None:
         return LocalStore(max_bytes=conf.get("MAX_BYTES"))
     options = {"namespace": conf.get("NAMESPACE"), "grace": longest_grace}
+    if is_cluster(caches[alias]):
+        from django_layercache.stores.cluster import ClusterStore
+
+        connect = partial(client_of, caches[alias])
+        return ClusterStore(connect, **options)
     pool = pool_of(caches[alias])
     if pool is not None:
         from django_layercache.stores.redis import RedisStore
@@ -119,7 +125,8 @@ def _cache_is_overridden_away() -> bool:
     if alias is None or not _are_overridden(getattr(settings, "_wrapped", None)):
         return False
     try:
-        return pool_of(caches[alias]) is None and servers_of(caches[alias]) is None
+        cache = caches[alias]
+        return not is_cluster(cache) and pool_of(cache) is None and servers_of(cache) is None
     except (InvalidCacheBackendError, ImproperlyConfigured):
         return True
 
@@ -129,14 +136,29 @@ def _are_overridden(holder: Any) -> bool:
     return isinstance(getattr(holder, "default_settings", None), (Settings, UserSettingsHolder))
 
 
-def pool_of(cache: BaseCache) -> Any:
-    """The connection pool of the primary server behind *cache*, or ``None`` if it is not Redis."""
+def client_of(cache: BaseCache) -> Any:
+    """redis-py's client of the primary server behind *cache*, or ``None`` if it is not Redis."""
     client = getattr(cache, "_cache", None)  # Django's RedisCache
     if client is None or not hasattr(client, "get_client"):
         client = getattr(cache, "client", None)  # django-redis
     if client is None or not hasattr(client, "get_client"):
         return None
-    return getattr(client.get_client(write=True), "connection_pool", None)
+    return client.get_client(write=True)
+
+
+def pool_of(cache: BaseCache) -> Any:
+    """The connection pool of that client."""
+    return getattr(client_of(cache), "connection_pool", None)
+
+
+def is_cluster(cache: BaseCache) -> bool:
+    """Whether that client is redis-py's ``RedisCluster``."""
+    try:
+        return hasattr(client_of(cache), "nodes_manager")
+    except Exception as error:  # it connects when it is made, and the cluster may be away
+        if type(error).__name__ == "RedisClusterException":
+            return True
+        raise
 
 
 engines = EngineHandler()

@@ -3,14 +3,19 @@
 import secrets
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.core.cache import caches
 from redis.cluster import RedisCluster as Client
 
+from django_layercache.checks import check_settings
 from django_layercache.exceptions import StoreUnavailable
+from django_layercache.handlers import get_engine
 from django_layercache.stores.base import PENDING, Entry, Token
 from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.nodes import NodeWires
+from tests.engine.tools import Builder, recipe
 from tests.services import RedisCluster
 
 LEASE = 30.0
@@ -261,3 +266,37 @@ def test_a_cluster_that_is_away_when_it_is_first_needed_is_found_later(
     keep(store, "k", "a")
     assert is_hit(store, "k")
     store.close()
+
+
+# -- in a project ----------------------------------------------------------------------------
+
+CACHES = {
+    "django": {"BACKEND": "tests.stores.clustered.ClusterCache"},
+    "django-redis": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "OPTIONS": {"CONNECTION_FACTORY": "tests.stores.clustered.ClusterFactory"},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CACHES)
+def test_a_project_names_its_cluster_in_caches(
+    kind: str, redis_cluster: RedisCluster, settings: Any
+) -> None:
+    named = {**CACHES[kind], "LOCATION": redis_cluster.url}
+    settings.CACHES = {**settings.CACHES, "own": named}
+    settings.LAYERCACHE = {"CACHE": "own", "NAMESPACE": secrets.token_hex(4), "GRACE": 0}
+    caches["own"].set("k", "v")
+    assert caches["own"].get("k") == "v"
+    store = get_engine().store
+    assert isinstance(store, ClusterStore)
+    keep(store, "k", "a")
+    assert is_hit(store, "k")
+    assert check_settings() == []
+
+
+def test_no_page_fails_for_a_cluster_that_is_away(settings: Any) -> None:
+    named = {**CACHES["django"], "LOCATION": "redis://127.0.0.1:1"}
+    settings.CACHES = {**settings.CACHES, "own": named}
+    settings.LAYERCACHE = {"CACHE": "own"}
+    assert get_engine().get_or_build(recipe(), Builder("built")) == "built"
