@@ -13,16 +13,11 @@ import pytest
 from django.conf import settings
 
 from tests.services import (
-from tests.services import (
     ClusterNode,
     MemcachedServer,
-    MySQLServer,
+    PostgresReplica,
     PostgresServer,
     RedisCluster,
-    RedisServer,
-    Server,
-    VarnishServer,
-)
     RedisServer,
     Server,
     VarnishServer,

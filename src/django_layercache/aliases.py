@@ -1,4 +1,4 @@
-"""What stands behind an alias in ``CACHES``: memcached servers."""
+"""What stands behind an alias in ``CACHES``: a Redis server, a cluster of them, memcached servers."""
 
 import re
 from typing import Any
@@ -9,10 +9,35 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from django_layercache.exceptions import InvalidSetting
 from django_layercache.stores.memcached_wire import Address, Server
 
-__all__ = ["address_of", "servers_of"]
+__all__ = ["address_of", "client_of", "is_cluster", "pool_of", "servers_of"]
 
 #: Options of pymemcache, and what they are called here.
 _OPTIONS = {"connect_timeout": "connect_timeout", "timeout": "timeout", "tls_context": "tls"}
+
+
+def client_of(cache: BaseCache) -> Any:
+    """redis-py's client of the primary server behind *cache*, or ``None`` if it is not Redis."""
+    client = getattr(cache, "_cache", None)  # Django's RedisCache
+    if client is None or not hasattr(client, "get_client"):
+        client = getattr(cache, "client", None)  # django-redis
+    if client is None or not hasattr(client, "get_client"):
+        return None
+    return client.get_client(write=True)
+
+
+def pool_of(cache: BaseCache) -> Any:
+    """The connection pool of that client."""
+    return getattr(client_of(cache), "connection_pool", None)
+
+
+def is_cluster(cache: BaseCache) -> bool:
+    """Whether that client is redis-py's ``RedisCluster``."""
+    try:
+        return hasattr(client_of(cache), "nodes_manager")
+    except Exception as error:  # it connects when it is made, and the cluster may be away
+        if type(error).__name__ == "RedisClusterException":
+            return True
+        raise
 
 
 def servers_of(cache: BaseCache) -> list[Server] | None:

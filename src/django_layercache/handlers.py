@@ -10,19 +10,18 @@ from typing import Any
 
 from django.conf import Settings, UserSettingsHolder, settings
 from django.core.cache import InvalidCacheBackendError, caches
-from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from django_layercache import conf
-from django_layercache.aliases import servers_of
+from django_layercache.aliases import client_of, is_cluster, pool_of, servers_of
 from django_layercache.engine import Engine
 from django_layercache.exceptions import InvalidSetting
 from django_layercache.stores.base import Store
 from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
 
-__all__ = ["EngineHandler", "client_of", "get_engine", "is_cluster", "pool_of"]
+__all__ = ["EngineHandler", "get_engine", "pool_of"]
 
 #: How long the first one who asks for the engine waits for the outbox to be read, in seconds.
 FIRST_PATIENCE = 5.0
@@ -134,31 +133,6 @@ def _cache_is_overridden_away() -> bool:
 def _are_overridden(holder: Any) -> bool:
     """Whether *holder* is what ``override_settings`` has put in front of the project's settings."""
     return isinstance(getattr(holder, "default_settings", None), (Settings, UserSettingsHolder))
-
-
-def client_of(cache: BaseCache) -> Any:
-    """redis-py's client of the primary server behind *cache*, or ``None`` if it is not Redis."""
-    client = getattr(cache, "_cache", None)  # Django's RedisCache
-    if client is None or not hasattr(client, "get_client"):
-        client = getattr(cache, "client", None)  # django-redis
-    if client is None or not hasattr(client, "get_client"):
-        return None
-    return client.get_client(write=True)
-
-
-def pool_of(cache: BaseCache) -> Any:
-    """The connection pool of that client."""
-    return getattr(client_of(cache), "connection_pool", None)
-
-
-def is_cluster(cache: BaseCache) -> bool:
-    """Whether that client is redis-py's ``RedisCluster``."""
-    try:
-        return hasattr(client_of(cache), "nodes_manager")
-    except Exception as error:  # it connects when it is made, and the cluster may be away
-        if type(error).__name__ == "RedisClusterException":
-            return True
-        raise
 
 
 engines = EngineHandler()

@@ -11,9 +11,7 @@ from tests.services import MemcachedServer
 from tests.stores.clocks import Clock, ClusterClock, LocalClock, MemcachedClock, RedisClock
 
 
-@pytest.fixture(
-    params=("local", "redis", "django_redis", "cluster", "memcached", "memcached pool")
-)
+@pytest.fixture(params=("local", "redis", "django_redis", "cluster", "memcached", "memcached pool"))
 def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
     """The clock of the store under test, one fixture for each store and each way to configure it."""
     if request.param == "local":
