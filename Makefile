@@ -10,11 +10,11 @@ PIP     := $(BIN)/python -m pip -qq --disable-pip-version-check
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types docs bench services matrix clean
+.PHONY: help demo test lint format types docs bench django-suite services matrix clean
 .DELETE_ON_ERROR:
 
 help: ## List these commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  ARGS='...' is handed on:  make test ARGS='-k commit -x'    make demo ARGS=--no-server"
 	@echo "  PYTHON=... names the interpreter that makes $(VENV); the default is the first >= 3.11 that is found."
@@ -43,6 +43,9 @@ docs: $(STAMPS)/docs ## Build the documentation into docs/_build/html; a warning
 
 bench: $(STAMPS)/bench ## Measure, side by side with plain Django and its like (ARGS=--quick: roughly)
 	@$(VENV)/bench/bin/python -m benchmarks $(ARGS)
+
+django-suite: $(STAMPS)/test ## Run Django's own tests with every model's queries cached (ARGS=--help: which, and where)
+	@$(BIN)/python scripts/django_suite $(ARGS)
 
 services: ## Install the servers that the tests need, from Debian's packages, where allowed
 	@scripts/install-servers
