@@ -19,7 +19,7 @@ Keys of a namespace:
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from redis.cluster import RedisCluster
 
@@ -42,7 +42,16 @@ logger = logging.getLogger("django_layercache.stores")
 
 T = TypeVar("T")
 
-_NOTHING: tuple[Entry | None, str] = (None, "")
+
+class _Found(NamedTuple):
+    """What is stored under a key: the entry, or what is wrong with it, and how many seconds it has left."""
+
+    entry: Entry | None = None
+    damage: str = ""
+    left: float | None = 0.0
+
+
+_NOTHING = _Found()
 
 
 class ClusterStore(RedisStore):
@@ -72,48 +81,57 @@ class ClusterStore(RedisStore):
         return reading
 
     def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
-        found = self._fetch([key for key, _ in requests if key is not None])
-        entries_found = [found.get(key, _NOTHING) for key, _ in requests]
+        fetched = self._fetch([key for key, _ in requests if key is not None])
+        found = [fetched.get(key, _NOTHING) for key, _ in requests]
         wanted = [
-            (None, _all_tags(tags, entry))
-            for (entry, _), (_, tags) in zip(entries_found, requests, strict=True)
+            (None, _all_tags(tags, one.entry))
+            for one, (_, tags) in zip(found, requests, strict=True)
         ]
         readings = self._run(self._read_many(wanted)) if wanted else []
         return [
-            replace(reading, entry=entry, damage=damage)
-            for reading, (entry, damage) in zip(readings, entries_found, strict=True)
+            replace(reading, entry=one.entry, damage=one.damage, left=one.left)
+            for reading, one in zip(readings, found, strict=True)
         ]
 
     def write(self, key: str, entry: Entry, timeout: float | None) -> None:
         expiry = () if timeout is None else ("PX", max(1, round(timeout * 1000)))
         command = packed("SET", self._entry_key(key), entries.pack(key, entry), *expiry)
         try:
-            self._ask_for(key, command)
+            raise_refusals(self._nodes.ask_for(self._name(key), command))
         except StoreUnavailable:
             logger.debug("An entry was not stored.", exc_info=True)
 
     def delete(self, key: str) -> None:
-        self._ask_for(key, packed("DEL", self._entry_key(key)))
+        command = packed("DEL", self._entry_key(key))
+        raise_refusals(self._nodes.ask_for(self._name(key), command))
 
     def close(self) -> None:
         self._nodes.close()
 
     # -- entries --------------------------------------------------------------------------
 
-    def _fetch(self, keys: Sequence[str]) -> dict[str | None, tuple[Entry | None, str]]:
+    def _fetch(self, keys: Sequence[str]) -> dict[str | None, "_Found"]:
         """What is stored under *keys*, in one exchange with each server."""
-        found: dict[str | None, tuple[Entry | None, str]] = {}
+        found: dict[str | None, _Found] = {}
         for wires, theirs in self._by_server(keys).items():
+            commands = [command for key in theirs for command in self._get(key)]
             try:
-                replies = wires.exchange(b"".join(map(self._get, theirs)), len(theirs))
-                for key, reply in zip(theirs, replies, strict=True):
-                    data = self._redirected(key, reply)
-                    if data is not None:
-                        found[key] = unpacked(key, data)
+                replies = wires.exchange(b"".join(commands), len(commands))
+                for key, *pair in zip(theirs, replies[::2], replies[1::2], strict=True):
+                    found[key] = self._found(key, pair)
             except StoreUnavailable:
                 self._nodes.doubt()
                 logger.debug("Entries were not fetched.", exc_info=True)
         return found
+
+    def _found(self, key: str, replies: Sequence[Any]) -> "_Found":
+        if isinstance(replies[1], Refusal) and is_redirection(replies[1]):
+            replies = self._nodes.ask_for(self._name(key), *self._get(key))
+        left, data = replies
+        if not isinstance(data, bytes):
+            return _NOTHING  # none, or a key of another type
+        entry, damage = unpacked(key, data)
+        return _Found(entry, damage, None if left == -1 else left / 1000)
 
     def _by_server(self, keys: Sequence[str]) -> dict[NodeWires, list[str]]:
         servers: dict[NodeWires, list[str]] = {}
@@ -121,18 +139,8 @@ class ClusterStore(RedisStore):
             servers.setdefault(self._nodes.wires_of(self._name(key)), []).append(key)
         return servers
 
-    def _redirected(self, key: str, reply: Any) -> Any:
-        if isinstance(reply, Refusal) and is_redirection(reply):
-            return self._ask_for(key, self._get(key))
-        return None if isinstance(reply, Refusal) else reply  # a key of another type
-
-    def _ask_for(self, key: str, command: bytes) -> Any:
-        (reply,) = self._nodes.exchange(self._name(key), command, 1)
-        (reply,) = raise_refusals([self._nodes.follow(reply, command)])
-        return reply
-
-    def _get(self, key: str) -> bytes:
-        return packed("GET", self._entry_key(key))
+    def _get(self, key: str) -> list[bytes]:
+        return [packed(command, self._entry_key(key)) for command in ("PTTL", "GET")]
 
     def _name(self, key: str) -> bytes:
         return self._entry_key(key).encode("utf-8", "surrogatepass")

@@ -85,15 +85,16 @@ class Nodes:
         """A server is away: it may have a successor."""
         self._in_doubt = True
 
-    def follow(self, refusal: Any, command: bytes) -> Any:
-        """The reply to *command* of the server that *refusal* names, if it is one that names one (``ASK``)."""
-        if not _says(refusal, "ASK"):
-            return refusal
-        host, _, port = str(refusal).rpartition(" ")[2].rpartition(":")
-        node = self._topology().get_node(host, int(port))
+    def ask_for(self, key: bytes, *commands: bytes) -> list[Any]:
+        """The replies to *commands*, all about *key*, of whoever holds it, be it on the way to another server."""
+        replies = self.exchange(key, b"".join(commands), len(commands))
+        address = next((_named_by(reply) for reply in replies if _says(reply, "ASK")), None)
+        node = self._topology().get_node(*address) if address is not None else None
         if node is None:
-            return refusal
-        return self._wires_to(node).exchange(packed("ASKING") + command, 2)[1]
+            return replies
+        asking = packed("ASKING")
+        asked = b"".join(asking + command for command in commands)
+        return self._wires_to(node).exchange(asked, 2 * len(commands))[1::2]
 
     def wires_of(self, key: bytes) -> NodeWires:
         """Those to the server that holds *key*."""
@@ -166,6 +167,12 @@ def is_redirection(reply: Refusal) -> bool:
 
 def _says(reply: Any, word: str) -> bool:
     return isinstance(reply, Refusal) and str(reply).startswith(f"{word} ")
+
+
+def _named_by(refusal: Refusal) -> tuple[str, int]:
+    """The address in ``ASK <slot> <host>:<port>``."""
+    host, _, port = str(refusal).rpartition(" ")[2].rpartition(":")
+    return host, int(port)
 
 
 def _own(theirs: RedisCluster) -> RedisCluster:
