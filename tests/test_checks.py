@@ -172,6 +172,26 @@ def test_a_model_that_does_not_exist_is_an_error(name):
     assert settings_ids(MODELS={name: {}}) == ["layercache.E007"]
 
 
+@pytest.mark.parametrize(
+    "procedures",
+    [
+        ["refresh"],
+        {"refresh": "testapp.post"},
+        {"refresh": None},
+        {"refresh": ["testapp.pots"]},
+        {"refresh": ["testapp.post", "elsewhere_table"]},
+        {"refresh": [3]},
+    ],
+)
+def test_procedures_that_change_what_is_no_model_are_an_error(procedures):
+    assert settings_ids(PROCEDURES=procedures) == ["layercache.E013"]
+
+
+def test_procedures_that_change_models_or_their_tables_are_fine():
+    good = {"refresh": ["testapp.Post", "testapp_author"], "app.log": [], "other": ("auth.user",)}
+    assert settings_ids(PROCEDURES=good) == []
+
+
 @pytest.mark.parametrize("alias", ["elsewhere", 3])
 def test_a_cache_alias_that_is_missing_is_an_error(alias):
     assert settings_ids(CACHE=alias) == ["layercache.E008"]

@@ -10,6 +10,7 @@ from django.core.checks import Warning as Warn
 from django_layercache import conf
 from django_layercache.checks_of_databases import check_databases
 from django_layercache.checks_of_models import check_models
+from django_layercache.checks_of_procedures import check_procedures
 from django_layercache.checks_of_values import check_timeout, did_you_mean, is_number
 from django_layercache.exceptions import LayerCacheError
 from django_layercache.querysets import rawsql
@@ -40,6 +41,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         ]
     found = [*_unknown_names(value), *_numbers(), *_words(), *check_models(conf.get("MODELS"))]
     found += check_databases(conf.get("DATABASES"))
+    found += check_procedures(conf.get("PROCEDURES"))
     return [*found, *_cache_alias(conf.get("CACHE"))]
 
 

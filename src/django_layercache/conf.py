@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, Any] = {
     "MODELS": {},
     "NAMESPACE": "",
     "ON_OUTAGE": "outbox",
+    "PROCEDURES": {},
     "TIMEOUT": 300,
 }
 

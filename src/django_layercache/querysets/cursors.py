@@ -9,11 +9,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_layercache import tags
 from django_layercache.engine import recording_scope
 from django_layercache.handlers import get_engine
-from django_layercache.querysets import policies, transactions
+from django_layercache.querysets import policies, procedures, transactions
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.isolation import take_snapshot
-from django_layercache.querysets.rawsql import ANYTHING, Effect, effect_of
+from django_layercache.querysets.rawsql import ANYTHING, NOTHING, Effect, effect_of
 from django_layercache.querysets.replicas import behind
+from django_layercache.querysets.sqlfunctions import spelt
 from django_layercache.querysets.watching import is_dealt_with, is_ours
 from django_layercache.querysets.writes import tags_of_effect
 
@@ -35,6 +36,7 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
     effect = (
         effect_of(sql, connection.vendor) if isinstance(sql, str) else _composed(sql, connection)
     )
+    effect = procedures.as_declared(effect)
     if effect.means_otherwise:
         state.means_otherwise = True
     if effect.control:
@@ -51,10 +53,15 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
     return execute()
 
 
-def call(connection: BaseDatabaseWrapper, execute: Callable[[], Any]) -> Any:
-    """*execute* a stored procedure, which may read and change anything."""
-    _record(state_of(connection), ANYTHING)
-    with transactions.writing(connection, tags_of_effect(ANYTHING, connection)):
+def call(
+    connection: BaseDatabaseWrapper, execute: Callable[[], Any], procedure: str | None = None
+) -> Any:
+    """*execute* a stored procedure, or what else may read and change anything."""
+    effect = ANYTHING
+    if procedure is not None:
+        effect = procedures.as_declared(NOTHING.calling(frozenset({spelt(procedure)})))
+    _record(state_of(connection), effect)
+    with transactions.writing(connection, tags_of_effect(effect, connection)):
         return execute()
 
 

@@ -5,36 +5,19 @@ that the whole database may have changed. Without sqlglot (the ``sql`` extra) ev
 that is not plainly a query is such a doubt.
 """
 
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal
 
-from django_layercache.querysets.sqlfunctions import KNOWN, VOLATILE
+from django_layercache.querysets.effects import ANYTHING, NOTHING, Control, Effect
+from django_layercache.querysets.sqlfunctions import KNOWN, VOLATILE, spelt, unknown_functions
+from django_layercache.querysets.sqlparser import HAS_PARSER, parse
 from django_layercache.querysets.sqltext import scan
-from django_layercache.tags import table_name
 
-try:
-    import sqlglot
-    from sqlglot import expressions as exp
-    from sqlglot.errors import SqlglotError
-except ImportError:  # pragma: no cover - the tests install it
-    sqlglot = None  # type: ignore[assignment]
+__all__ = ["ANYTHING", "HAS_PARSER", "NOTHING", "Effect", "effect_of"]
 
-__all__ = ["ANYTHING", "HAS_PARSER", "Effect", "effect_of"]
-
-HAS_PARSER = sqlglot is not None
-
-Control = Literal["", "begin", "commit", "rollback", "isolation"]
-Tables = frozenset[str]
-_NONE: Tables = frozenset()
-_DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql", "oracle": "oracle"}
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
-_PARAMETER = re.compile(r"%s|%\(\w+\)s")
+_NAME = re.compile(r"\s+((?:[\"`][^\"`]+[\"`]|[\w$]+)(?:\.(?:[\"`][^\"`]+[\"`]|[\w$]+))*)")
 _PREPARES_TRANSACTION = re.compile(r".*?\bPREPARE\s+TRANSACTION\b", re.IGNORECASE | re.DOTALL)
 #: What else a session can be told that decides about the answers to others' statements: where tables
 #: are looked for, what the policies of rows look at (the role, variables with a dot in their name),
@@ -62,32 +45,8 @@ _CONTROLS: dict[str, Control] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """The tables that a statement reads and changes, and what it does to the transaction.
-
-    ``deletes`` are those of ``writes`` whose rows may go, so that the database may cascade.
-    ``means_otherwise``: other statements may give other answers on this connection from now on.
-    ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins
-    may read from a snapshot although others of the connection do not. ``may_end``: one of several
-    statements may end the open transaction, and another one begin the next.
-    """
-
-    reads: Tables | None = _NONE
-    writes: Tables | None = _NONE
-    deletes: Tables = _NONE
-    control: Control = ""
-    means_otherwise: bool = False
-    chains: bool = False
-    names_isolation: bool = False
-    may_end: bool = False
-
-
 #: Texts that are longer are not parsed, which could take seconds, nor remembered.
 LONGEST = 20_000
-
-NOTHING = Effect()
-ANYTHING = Effect(reads=None, writes=None)
 
 
 def effect_of(sql: str, vendor: str) -> Effect:
@@ -111,14 +70,20 @@ def _effect_on_rows(sql: str, vendor: str) -> Effect:
     if word in _CONTROLS and (word != "PREPARE" or _PREPARES_TRANSACTION.match(sql)):
         return _control(word, sql)
     if word in _HARMLESS:
-        if _has_several_statements(sql):
-            return _parsed(sql, vendor) or ANYTHING
-        return Effect(control="isolation") if _ISOLATION.search(sql) else NOTHING
+        return _harmless(sql, vendor)
     if word in {"SELECT", "VALUES", "WITH", "EXPLAIN"}:
         return Effect(control="isolation") if _ISOLATION.search(sql) else _query(sql, vendor)
     if word in {"TABLE", "DECLARE", "FETCH"} and not _has_several_statements(sql):
         return Effect(reads=None)
+    if match is not None and word == "CALL":
+        return _procedure(sql, match.end())
     return _parsed(sql, vendor) or ANYTHING
+
+
+def _harmless(sql: str, vendor: str) -> Effect:
+    if _has_several_statements(sql):
+        return _parsed(sql, vendor) or ANYTHING
+    return Effect(control="isolation") if _ISOLATION.search(sql) else NOTHING
 
 
 def _control(word: str, sql: str) -> Effect:
@@ -145,9 +110,10 @@ def _query(sql: str, vendor: str) -> Effect:
     scanned = scan(sql)
     if not scanned.may_write and scanned.handwritten is None:
         return Effect(reads=frozenset(scanned.tables))
-    if _calls_unknown(scanned.functions):
-        return ANYTHING
+    unknown = unknown_functions(scanned.functions)
     parsed = _parsed(sql, vendor)
+    if unknown:
+        return ANYTHING if parsed is None else parsed.calling(unknown)
     if parsed is None:
         may_write = scanned.may_write or _has_several_statements(sql)
         return ANYTHING if may_write else Effect(reads=None)
@@ -156,105 +122,13 @@ def _query(sql: str, vendor: str) -> Effect:
     return parsed
 
 
-def _calls_unknown(functions: frozenset[str]) -> bool:
-    return any(
-        name not in KNOWN and name not in VOLATILE and not name.startswith(("PG_", "SQLITE_"))
-        for name in functions
-    )
+def _procedure(sql: str, name_from: int) -> Effect:
+    name = _NAME.match(sql, name_from)
+    if name is None or _has_several_statements(sql):
+        return ANYTHING
+    calls = unknown_functions(scan(sql).functions) | {spelt(name[1])}
+    return NOTHING.calling(calls)
 
 
 def _parsed(sql: str, vendor: str) -> Effect | None:
-    if not HAS_PARSER or len(sql) > LONGEST:
-        return None
-    text = _PARAMETER.sub("NULL", sql).replace("%%", "%")
-    try:
-        with _silence():
-            statements = sqlglot.parse(text, dialect=_DIALECTS.get(vendor))
-    except (
-        SqlglotError,
-        RecursionError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-    ):
-        return None
-    reads: set[str] = set()
-    writes: set[str] = set()
-    deletes: set[str] = set()
-    for statement in statements:
-        if statement is None:
-            continue
-        if not isinstance(statement, _readable_statements()):
-            return None
-        reads |= {_name(table) for table in _tables(statement)}
-        for node in statement.find_all(
-            exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable, exp.Into
-        ):
-            targets = list(_targets(node))
-            if not targets and node.find_ancestor(exp.Merge):
-                continue  # WHEN MATCHED THEN UPDATE: of the table that MERGE names
-            if not targets or _truncates_others(node):
-                return None
-            writes.update(targets)
-            if isinstance(node, (exp.Delete, exp.Merge, exp.TruncateTable)) or _replaces(node):
-                deletes.update(targets)
-    return Effect(frozenset(reads), frozenset(writes), frozenset(deletes))
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """The parser warns of what it cannot read. Here that is no news: it then changes anything."""
-    reset = _silent.set(True)
-    try:
-        yield
-    finally:
-        _silent.reset(reset)
-
-
-_silent: ContextVar[bool] = ContextVar("layercache_silent_parser", default=False)
-if HAS_PARSER:
-    logging.getLogger(sqlglot.__name__).addFilter(lambda record: not _silent.get())
-
-
-def _readable_statements() -> tuple[type, ...]:
-    return (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable)
-
-
-def _tables(node: Any) -> Iterator[Any]:
-    return (table for table in node.find_all(exp.Table) if table.name)
-
-
-def _name(table: Any) -> str:
-    return table_name(table.name)
-
-
-def _targets(node: Any) -> Iterator[str]:
-    """The tables that the statement *node* changes."""
-    if isinstance(node, exp.TruncateTable):
-        yield from (_name(table) for table in node.expressions if isinstance(table, exp.Table))
-        return
-    this = node.this
-    if isinstance(this, exp.Schema):
-        this = this.this
-    if isinstance(this, exp.Table) and this.name:
-        yield _name(this)
-    if isinstance(node, (exp.Update, exp.Delete)):
-        # UPDATE a JOIN b, DELETE a FROM a JOIN b: which of them is changed depends on the columns.
-        joined = [*node.find_all(exp.Join)] if isinstance(this, exp.Table) else []
-        for join in joined:
-            yield from (_name(table) for table in _tables(join))
-        for table in node.args.get("tables") or ():
-            yield _name(table)
-
-
-def _truncates_others(node: Any) -> bool:
-    return isinstance(node, exp.TruncateTable) and str(node.args.get("option")).upper() == "CASCADE"
-
-
-def _replaces(node: Any) -> bool:
-    """``REPLACE`` and ``INSERT OR REPLACE`` delete the rows that are in their way."""
-    return isinstance(node, exp.Insert) and bool(
-        node.args.get("overwrite") or str(node.args.get("alternative") or "").upper() == "REPLACE"
-    )
+    return parse(sql, vendor) if HAS_PARSER and len(sql) <= LONGEST else None

@@ -182,7 +182,9 @@ def _install_cursors() -> None:
     def callproc(
         original: Any, self: Any, procname: Any, params: Any = None, kparams: Any = None
     ) -> Any:
-        return cursors.call(self.db, lambda: original(self, procname, params, kparams))
+        return cursors.call(
+            self.db, lambda: original(self, procname, params, kparams), str(procname)
+        )
 
 
 # -- 3. querysets -------------------------------------------------------------------------------

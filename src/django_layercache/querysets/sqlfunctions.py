@@ -5,7 +5,9 @@ Sources: the functions and aggregates of ``django.db.models`` and ``django.contr
 and the manuals of SQLite, PostgreSQL, MySQL and Oracle.
 """
 
-__all__ = ["DATES", "KNOWN", "VOLATILE", "VOLATILE_WORDS"]
+from collections.abc import Iterable
+
+__all__ = ["DATES", "KNOWN", "VOLATILE", "VOLATILE_WORDS", "spelt", "unknown_functions"]
 
 #: Another result each time, or an effect of their own.
 VOLATILE = frozenset(
@@ -93,3 +95,17 @@ _DJANGO_SQLITE = """
     DJANGO_TIME_EXTRACT DJANGO_TIME_TRUNC DJANGO_TIMESTAMP_DIFF
 """
 KNOWN = frozenset(_STANDARD.split()) | frozenset(_DJANGO_SQLITE.split())
+
+
+def unknown_functions(names: Iterable[str]) -> frozenset[str]:
+    """Those of *names* that may do anything, as :func:`spelt`."""
+    return frozenset(spelt(name) for name in names if not _is_known(name.upper()))
+
+
+def _is_known(name: str) -> bool:
+    return name in KNOWN or name in VOLATILE or name.startswith(("PG_", "SQLITE_"))
+
+
+def spelt(name: str) -> str:
+    """The *name* of a function in lower case and without quotes."""
+    return name.replace('"', "").replace("`", "").lower()

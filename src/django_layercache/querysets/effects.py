@@ -1,0 +1,45 @@
+"""What a statement does, as far as anybody can tell."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+__all__ = ["ANYTHING", "NOTHING", "Control", "Effect", "Tables"]
+
+Control = Literal["", "begin", "commit", "rollback", "isolation"]
+Tables = frozenset[str]
+_NONE: Tables = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The tables that a statement reads and changes, and what it does to the transaction.
+
+    ``deletes`` are those of ``writes`` whose rows may go, so that the database may cascade.
+    ``means_otherwise``: other statements may give other answers on this connection from now on.
+    ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins
+    may read from a snapshot although others of the connection do not. ``may_end``: one of several
+    statements may end the open transaction, and another one begin the next. ``calls``: the
+    functions of which nobody knows what they do; but for them, ``besides`` would be ``writes``.
+    """
+
+    reads: Tables | None = _NONE
+    writes: Tables | None = _NONE
+    deletes: Tables = _NONE
+    control: Control = ""
+    means_otherwise: bool = False
+    chains: bool = False
+    names_isolation: bool = False
+    may_end: bool = False
+    calls: frozenset[str] = frozenset()
+    besides: Tables = _NONE
+
+    def calling(self, functions: frozenset[str]) -> "Effect":
+        """The same of a statement that also calls *functions*, of which nobody knows what they do."""
+        if not functions or (self.writes is None and not self.calls):
+            return self
+        besides = self.besides if self.writes is None else self.writes
+        return replace(self, reads=None, writes=None, calls=self.calls | functions, besides=besides)
+
+
+NOTHING = Effect()
+ANYTHING = Effect(reads=None, writes=None)
