@@ -9,6 +9,7 @@ from typing import Any
 import redis
 from redis.cluster import RedisCluster
 
+from django_layercache.stores.base import Reading
 from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
@@ -39,13 +40,26 @@ class LocalClock:
         self.advance(seconds)
 
 
+class ReadsTwice(RedisStore):
+    """Whatever is read, is read for the second time, and so without a script where that can be."""
+
+    def read(self, *args: Any) -> Reading:
+        super().read(*args)
+        return super().read(*args)
+
+    def read_many(self, *args: Any) -> list[Reading]:
+        super().read_many(*args)
+        return super().read_many(*args)
+
+
 class RedisClock:
     """The clock of a `redis` store. Entries and tokens leave by the server's real one, though."""
 
     def __init__(self, pool: redis.ConnectionPool, grace: float = 0.0, **options: Any) -> None:
         self.seconds = 1_700_000_000.0
         namespace = options.pop("namespace", secrets.token_hex(4))
-        self.store = RedisStore(pool, namespace=namespace, grace=grace, now=NOW, **options)
+        store_class = options.pop("store_class", RedisStore)
+        self.store = store_class(pool, namespace=namespace, grace=grace, now=NOW, **options)
         self.prefix = f"layercache:1:{{{namespace}}}:"
         self.client = redis.Redis(connection_pool=pool)
         self.advance(0)

@@ -7,8 +7,16 @@ from django.core.cache import caches
 
 from django_layercache.handlers import pool_of
 from django_layercache.stores.base import Store
+from django_layercache.stores.redis import RedisStore
 from tests.services import MemcachedServer
-from tests.stores.clocks import Clock, ClusterClock, LocalClock, MemcachedClock, RedisClock
+from tests.stores.clocks import (
+    Clock,
+    ClusterClock,
+    LocalClock,
+    MemcachedClock,
+    ReadsTwice,
+    RedisClock,
+)
 
 
 @pytest.fixture(params=("local", "redis", "django_redis", "cluster", "memcached", "memcached pool"))
@@ -31,7 +39,8 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
         made.client.close()
         return
     request.getfixturevalue("redis_server")
-    made = RedisClock(pool_of(caches[request.param]))
+    store_class = ReadsTwice if request.param == "django_redis" else RedisStore
+    made = RedisClock(pool_of(caches[request.param]), store_class=store_class)
     yield made
     made.store.close()
     for key in made.client.keys(f"{made.prefix}*"):

@@ -72,7 +72,7 @@ class ClusterStore(RedisStore):
         grace: float = 1.0,
         now: str = _lua.NOW,
     ) -> None:
-        self._prepare(f"layercache:1:{{layercache:{namespace}}}:", grace, now)
+        self._prepare(f"layercache:1:{{layercache:{namespace}}}:", grace, now, WHOM)
         self._entries = f"layercache:1:{len(namespace)}:{namespace}:e:"
         self._nodes = Nodes(connect, _greet)
 

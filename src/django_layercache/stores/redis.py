@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Generator, Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar, cast
 
 import redis
@@ -11,6 +11,7 @@ import redis
 from django_layercache.exceptions import StoreUnavailable, Undecodable
 from django_layercache.serializers.reports import report_undecodable
 from django_layercache.stores import _lua, entries
+from django_layercache.stores._recall import Recall
 from django_layercache.stores.base import Entry, Reading, Token, TokenState
 from django_layercache.stores.resp import Refusal, packed
 from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
@@ -59,7 +60,7 @@ class RedisStore:
         #: For what is not hot; on the project's own connections.
         self.client = redis.Redis(connection_pool=pool)
 
-    def _prepare(self, prefix: str, grace: float, now: str) -> None:
+    def _prepare(self, prefix: str, grace: float, now: str, whom: str = "") -> None:
         self._prefix = prefix
         self._register = self._prefix + "register"
         self._grace = round(grace * 1e6)
@@ -68,6 +69,7 @@ class RedisStore:
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
             for name, text in self._sources.items()
         }
+        self._recall = Recall(self._prefix, self._register, whom)
 
     def _identify(self, wire: Wire) -> None:
         arguments = self._arguments(run_id_of(wire))
@@ -106,18 +108,35 @@ class RedisStore:
     # -- the operations, without their I/O ------------------------------------------------
 
     def _read(self, key: str | None, tags: Sequence[str]) -> Steps[Reading]:
+        recalled = self._recall.find(key, tags)
+        if recalled is not None:
+            replies = yield Request(recalled.commands, recalled.number)
+            reading = recalled.reading(tags, replies)
+            if reading is not None:
+                return reading
         reply = yield from self._script("read", self._keys(key), *tags)
         return self._reading(key, tags, reply)
 
     def _read_many(
         self, requests: Sequence[tuple[str | None, Sequence[str]]]
     ) -> Steps[list[Reading]]:
-        calls = [(self._keys(key), self._arguments(*tags)) for key, tags in requests]
-        replies = yield from self._scripts("read", calls)
-        return [
-            self._reading(key, tags, reply)
-            for (key, tags), reply in zip(requests, replies, strict=True)
-        ]
+        found: dict[int, Reading] = {}
+        recalled = [(n, self._recall.find(*request)) for n, request in enumerate(requests)]
+        known = [(n, one) for n, one in recalled if one is not None]
+        if known:
+            commands = b"".join([one.commands for _, one in known])
+            replies = iter((yield Request(commands, sum(one.number for _, one in known))))
+            for n, one in known:
+                reading = one.reading(requests[n][1], list(islice(replies, one.number)))
+                if reading is not None:
+                    found[n] = reading
+        rest = [n for n in range(len(requests)) if n not in found]
+        if rest:
+            calls = [(self._keys(requests[n][0]), self._arguments(*requests[n][1])) for n in rest]
+            answers = yield from self._scripts("read", calls)
+            for n, reply in zip(rest, answers, strict=True):
+                found[n] = self._reading(*requests[n], reply)
+        return [found[n] for n in range(len(requests))]
 
     def _write(self, key: str, entry: Entry, timeout: float | None) -> Steps[Any]:
         expiry = () if timeout is None else ("PX", max(1, round(timeout * 1000)))
@@ -171,6 +190,8 @@ class RedisStore:
         }
         if entry is not None and not entry.tokens.keys() <= states.keys():
             entry = None  # the script could not read the header that we could
+        if entry is not None:
+            self._recall.keep(key, states)
         position, seconds = sequence.decode("latin-1"), None if left == -1 else left / 1000
         return Reading(entry, states, position, bool(in_grace), damage, seconds)
 
