@@ -235,3 +235,41 @@ def test_every_message_has_a_hint():
         messages = our_checks.check_settings()
     assert len(messages) >= 6
     assert all(message.hint for message in messages)
+
+
+REDIS = {"CACHE": "redis"}
+NEAR = our_checks.check_near
+
+
+@pytest.mark.parametrize(
+    "near",
+    (
+        True,
+        "strict",
+        {"freshnes": "strict"},
+        {"freshness": "never"},
+        {"freshness": ["strict"]},
+        {"max_bytes": 0},
+        {"max_bytes": "64M"},
+        {"max_bytes": True},
+    ),
+)
+def test_a_near_tier_that_cannot_be_is_an_error(near):
+    assert ids(NEAR, LAYERCACHE={**REDIS, "NEAR": near}) == ["layercache.E014"]
+
+
+@pytest.mark.parametrize("near", (None, {}, {"freshness": "strict", "max_bytes": 1000}))
+def test_a_near_tier_in_front_of_a_shared_store_is_fine(near):
+    assert ids(NEAR, LAYERCACHE={**REDIS, "NEAR": near}) == []
+
+
+def test_a_near_tier_in_front_of_a_store_in_the_process_is_of_no_use():
+    assert ids(NEAR, LAYERCACHE={"NEAR": {}}) == ["layercache.W004"]
+
+
+@pytest.mark.parametrize("name", ("LayerCacheMiddleware", "TokenSnapshotMiddleware"))
+def test_a_request_has_to_begin_somewhere(name):
+    layercache = {**REDIS, "NEAR": {"freshness": "request"}}
+    assert ids(NEAR, LAYERCACHE=layercache, MIDDLEWARE=[]) == ["layercache.W005"]
+    middleware = [f"django_layercache.middleware.{name}"]
+    assert ids(NEAR, LAYERCACHE=layercache, MIDDLEWARE=middleware) == []

@@ -11,6 +11,7 @@ from django_layercache.querysets.by_hand import (
 )
 from django_layercache.querysets.explaining import Explanation
 from django_layercache.querysets.policies import cached_queries
+from django_layercache.stores.near_request import token_snapshot
 
 __all__ = [
     "Event",
@@ -23,5 +24,6 @@ __all__ = [
     "depends_on",
     "invalidate",
     "no_cache",
+    "token_snapshot",
     "trace",
 ]

@@ -16,7 +16,7 @@ class LayerCacheConfig(AppConfig):
         from django_layercache.checks import register_checks
         from django_layercache.handlers import engines
         from django_layercache.querysets import seams
-        from django_layercache.querysets.isolation import current_isolation
+        from django_layercache.querysets.isolation import current_isolation, sees_snapshot
         from django_layercache.querysets.outbox import DatabaseOutbox
         from django_layercache.querysets.postgres import PostgresTransactions
 
@@ -25,5 +25,6 @@ class LayerCacheConfig(AppConfig):
             outbox=DatabaseOutbox(),
             transactions=PostgresTransactions.of_settings(),
         )
+        engines.sees_snapshot = sees_snapshot
         seams.install()
         register_checks()

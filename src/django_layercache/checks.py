@@ -10,6 +10,7 @@ from django.core.checks import Warning as Warn
 from django_layercache import conf
 from django_layercache.checks_of_databases import check_databases
 from django_layercache.checks_of_models import check_models
+from django_layercache.checks_of_near import check_near
 from django_layercache.checks_of_procedures import check_procedures
 from django_layercache.checks_of_values import check_timeout, did_you_mean, is_number
 from django_layercache.exceptions import LayerCacheError
@@ -180,4 +181,5 @@ def register_checks() -> None:
     register(check_settings, Tags.caches)
     register(check_middleware, Tags.caches)
     register(check_parsers, Tags.caches)
+    register(check_near, Tags.caches)
     register(check_deployment, Tags.caches, deploy=True)

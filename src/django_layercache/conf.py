@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, Any] = {
     "MAX_ENTRY_BYTES": 1024 * 1024,
     "MODELS": {},
     "NAMESPACE": "",
+    "NEAR": None,
     "ON_OUTAGE": "outbox",
     "PROCEDURES": {},
     "TIMEOUT": 300,

@@ -5,6 +5,7 @@ from changes (test suites do that).
 """
 
 import threading
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,18 @@ from django_layercache.exceptions import InvalidSetting
 from django_layercache.stores.base import Store
 from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
+from django_layercache.stores.near import Known, NearStore, NothingKnown
+from django_layercache.stores.near_request import RequestTokens
 
 __all__ = ["EngineHandler", "get_engine", "pool_of"]
+
+#: The near tier's levels of freshness.
+FRESHNESS: Mapping[str, Callable[[], Known]] = {
+    "strict": NothingKnown,
+    "request": RequestTokens,
+}
+#: What a near tier's entries may take, if the settings say nothing.
+NEAR_BYTES = 64 * 1024 * 1024
 
 #: How long the first one who asks for the engine waits for the outbox to be read, in seconds.
 FIRST_PATIENCE = 5.0
@@ -36,6 +47,8 @@ class EngineHandler:
 
     def __init__(self) -> None:
         self.parts: dict[str, Any] = {}
+        #: Whether a transaction of the reader's sees an older state than the store's; from above, too.
+        self.sees_snapshot: Callable[[], bool] = lambda: False
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._replaced = False
@@ -73,6 +86,7 @@ class EngineHandler:
     def _new_engine(self) -> Engine:
         is_usable = not _cache_is_overridden_away()
         store = make_store(self.longest_grace) if is_usable else LocalStore()
+        store = with_near_tier(store, self.sees_snapshot)
         engine = Engine(
             store,
             grace=conf.get("GRACE"),
@@ -112,6 +126,18 @@ def make_store(longest_grace: float) -> Store:
             "Name one that is, or None."
         )
     return MemcachedStore(servers, **options)
+
+
+def with_near_tier(store: Store, must_ask: Callable[[], bool] = lambda: False) -> Store:
+    """*store* behind the near tier that the settings want; itself if they want none, or it is in this process."""
+    options = conf.get("NEAR")
+    if options is None or store.in_process:
+        return store
+    freshness = options.get("freshness", "strict")
+    if freshness not in FRESHNESS:
+        raise InvalidSetting(f"LAYERCACHE['NEAR']['freshness'] is {freshness!r}.")
+    max_bytes = options.get("max_bytes", NEAR_BYTES)
+    return NearStore(store, FRESHNESS[freshness](), max_bytes=max_bytes, must_ask=must_ask)
 
 
 def _cache_is_overridden_away() -> bool:

@@ -1,4 +1,4 @@
-"""The middleware that caches the pages of a whole site."""
+"""The middleware that caches the pages of a whole site, and the one that says where a request begins."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from django_layercache.pages import PageLayer, watch
+from django_layercache.stores.near_request import token_snapshot
 
-__all__ = ["LayerCacheMiddleware"]
+__all__ = ["LayerCacheMiddleware", "TokenSnapshotMiddleware"]
 
 
 class LayerCacheMiddleware:
@@ -39,8 +40,13 @@ class LayerCacheMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
-            return self._layer.aanswer(request, lambda: self.get_response(request))
-        return self._layer.answer(request, lambda: self.get_response(request))
+            return self._acall(request)
+        with token_snapshot():
+            return self._layer.answer(request, lambda: self.get_response(request))
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        with token_snapshot():
+            return await self._layer.aanswer(request, lambda: self.get_response(request))
 
     def process_view(self, request: HttpRequest, *_: Any) -> None:
         """Called by Django when all middleware has seen the request, right before the view."""
@@ -55,3 +61,28 @@ class LayerCacheMiddleware:
         own = f"{type(self).__module__}.{type(self).__qualname__}"
         position = paths.index(own) if own in paths else 0
         return paths[:position], paths[position + 1 :]
+
+
+class TokenSnapshotMiddleware:
+    """One :func:`~django_layercache.token_snapshot` for each request. ``LayerCacheMiddleware`` has it built in."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self._is_async:
+            return self._acall(request)
+        with token_snapshot():
+            response: HttpResponseBase = self.get_response(request)
+            return response
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        with token_snapshot():
+            response: HttpResponseBase = await self.get_response(request)
+            return response

@@ -144,7 +144,10 @@ def pack(reading: Reading, *, with_sequence: bool) -> tuple[Any, ...]:
 def _unpack(packed: tuple[Any, ...]) -> Reading:
     entry, states, sequence = packed
     return Reading(
-        None if entry is None else Entry(dict(entry[0]), entry[1]), dict(states), sequence
+        None if entry is None else Entry(dict(entry[0]), entry[1]),
+        dict(states),
+        sequence,
+        left=None,
     )
 
 
@@ -332,7 +335,9 @@ class Mutations:
     """A rule switched off: other classes and patches in place of the real ones. Empty: the real code."""
 
     engine: type[Engine] = Engine
-    store: type[AskingStore] = AskingStore
+    store: Callable[[], Any] = AskingStore
+    #: Whether a process is more than where its threads are: its store remembers what it has read.
+    remembers: bool = False
     transaction: type[Transaction] = Transaction
     patches: tuple[tuple[Any, str, Any], ...] = ()
 
@@ -430,7 +435,8 @@ class Runner:
             places[number].hear(begun)
             pending[number] = threads[number].switch(answer)
         try:
-            return _progress(places, pending)
+            progress = _progress(places, pending)
+            return replace(progress, base=None) if self._mutations.remembers else progress
         finally:
             for thread in threads:
                 if not thread.dead:

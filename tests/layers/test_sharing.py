@@ -11,12 +11,15 @@ import pytest
 from django.template import Context, Template
 from django.test import Client
 
+from django_layercache import token_snapshot
 from django_layercache.decorators import cached
+from django_layercache.handlers import engines, get_engine
 from django_layercache.serializers.pages import Page
 from django_layercache.serializers.rows import RowsCodec
 from django_layercache.serializers.sharing import size_of_page, size_of_plain, size_of_rows
 from django_layercache.serializers.signed import SignedCodec
 from tests.pages.conftest import INSIDE, SITE
+from tests.querysets.conftest import use_store
 from tests.testapp.models import Author, Post
 
 VALUES = (
@@ -81,9 +84,19 @@ def test_values_take_about_as_much_memory_as_is_counted() -> None:
 # -- what callers get --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def shared(settings):
-    settings.LAYERCACHE = {"CACHE": None}
+@pytest.fixture(params=["local", "strict", "request"])
+def shared(request, settings):
+    """A store in this process; or a near tier, where everything is one request."""
+    if request.param == "local":
+        settings.LAYERCACHE = {"CACHE": None}
+        yield
+        return
+    near = {"freshness": request.param}
+    use_store(request, settings, "redis", NAMESPACE="sharing", NEAR=near)
+    with token_snapshot():
+        yield
+    get_engine().store.reset()
+    engines.reset()
 
 
 @pytest.mark.django_db(transaction=True)

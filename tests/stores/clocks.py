@@ -15,7 +15,9 @@ from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
 from django_layercache.stores.memcached_tags import server_time
 from django_layercache.stores.memcached_wire import Command, Server, Stats
+from django_layercache.stores.near import Known, NearStore
 from django_layercache.stores.redis import RedisStore
+from django_layercache.stores.shelf import monotonic
 from tests.services import MemcachedServer
 
 # Instead of TIME: a key of the namespace, and the real clock as long as nobody has set it.
@@ -124,5 +126,20 @@ class ClusterClock:
         time.sleep(seconds + 0.02)
 
 
-Clock = LocalClock | RedisClock | MemcachedClock | ClusterClock
+class NearClock:
+    """The clock of the store behind a near tier. *known* is how fresh the tier is."""
+
+    def __init__(self, shared: LocalClock | RedisClock, known: Known | None = None) -> None:
+        self.shared = shared
+        clock = (lambda: shared.seconds) if isinstance(shared, LocalClock) else monotonic
+        self.store = NearStore(shared.store, known, clock=clock)
+
+    def advance(self, seconds: float) -> None:
+        self.shared.advance(seconds)
+
+    def let_entries_age(self, seconds: float) -> None:
+        self.shared.let_entries_age(seconds)
+
+
+Clock = LocalClock | RedisClock | MemcachedClock | ClusterClock | NearClock
 MakeClock = Callable[..., Clock]

@@ -7,6 +7,7 @@ from django.core.cache import caches
 
 from django_layercache.handlers import pool_of
 from django_layercache.stores.base import Store
+from django_layercache.stores.near_request import RequestTokens, token_snapshot
 from django_layercache.stores.redis import RedisStore
 from tests.services import MemcachedServer
 from tests.stores.clocks import (
@@ -14,12 +15,16 @@ from tests.stores.clocks import (
     ClusterClock,
     LocalClock,
     MemcachedClock,
+    NearClock,
     ReadsTwice,
     RedisClock,
 )
 
+NEAR = ("near a local one", "near a local one, in a request", "near redis")
+STORES = ("local", "redis", "django_redis", "cluster", "memcached", "memcached pool", *NEAR)
 
-@pytest.fixture(params=("local", "redis", "django_redis", "cluster", "memcached", "memcached pool"))
+
+@pytest.fixture(params=STORES)
 def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
     """The clock of the store under test, one fixture for each store and each way to configure it."""
     if request.param == "local":
@@ -38,6 +43,9 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
         made.store.close()
         made.client.close()
         return
+    if request.param in NEAR:
+        yield from _near(request)
+        return
     request.getfixturevalue("redis_server")
     store_class = ReadsTwice if request.param == "django_redis" else RedisStore
     made = RedisClock(pool_of(caches[request.param]), store_class=store_class)
@@ -54,6 +62,17 @@ def second_memcached_server(memcached_server: object) -> Iterator[MemcachedServe
     server.start()
     yield server
     server.stop()
+
+
+def _near(request: pytest.FixtureRequest) -> Iterator[Clock]:
+    """The near tier in front of others."""
+    if request.param == "near redis":
+        yield NearClock(request.getfixturevalue("redis_clock"))
+    elif request.param == "near a local one":
+        yield NearClock(LocalClock())
+    else:
+        with token_snapshot():
+            yield NearClock(LocalClock(), RequestTokens())
 
 
 @pytest.fixture

@@ -20,7 +20,13 @@ from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.levels import Level
 from django_layercache.stores.base import TokenState
 
-__all__ = ["TransactionIsolation", "current_isolation", "has_begun", "take_snapshot"]
+__all__ = [
+    "TransactionIsolation",
+    "current_isolation",
+    "has_begun",
+    "sees_snapshot",
+    "take_snapshot",
+]
 
 #: Statements with which a transaction's snapshot begins. (SQLite has to read a page for that.)
 _BEGINNINGS = {"postgresql": "SELECT 1", "sqlite": "SELECT 1 FROM sqlite_master LIMIT 1"}
@@ -129,6 +135,12 @@ def current_isolation() -> TransactionIsolation | None:
         _begin_to_see(state)
     found.update(_of_context())
     return TransactionIsolation(list(found)) if found else None
+
+
+def sees_snapshot() -> bool:
+    """Whether a transaction of this thread or context may see an older state than the store's."""
+    states = (*map(state_of, _connected()), *_of_context())
+    return any(state.in_transaction and state.sight.may_be_snapshot for state in states)
 
 
 def _connected() -> Iterator[BaseDatabaseWrapper]:

@@ -95,7 +95,7 @@ class Store(Protocol):
         """Fetch the entry under *key* (none if ``None``) and the state of its tags and of *tags*."""
         ...
 
-    def read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
+    def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
         """Answer several ``read(key, tags)`` in one round trip."""
         ...
 

@@ -44,7 +44,7 @@ class LocalStore:
         with self._lock:
             return self._read(key, tags)
 
-    def read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
+    def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
         with self._lock:
             return [self._read(key, tags) for key, tags in requests]
 

@@ -75,7 +75,7 @@ class MemcachedStore:
         (reading,) = self._read_many([(key, tags)])
         return reading
 
-    def read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
+    def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
         return self._read_many(requests) if requests else []
 
     def write(self, key: str, entry: Entry, timeout: float | None) -> None:

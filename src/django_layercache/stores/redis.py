@@ -81,7 +81,7 @@ class RedisStore:
     def read(self, key: str | None, tags: Sequence[str]) -> Reading:
         return self._run(self._read(key, tags))
 
-    def read_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
+    def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
         return self._run(self._read_many(requests))
 
     def write(self, key: str, entry: Entry, timeout: float | None) -> None:
