@@ -418,7 +418,8 @@ def _call(store: Any, request: Request, with_sequence: bool) -> Any:
         case "read_many", (requests,):
             return tuple(pack(r, with_sequence=with_sequence) for r in store.read_many(requests))
         case "entry", (key,):
-            entry = store._entry(key)
+            slot = store._entries.get(key)
+            entry = None if slot is None else slot.entry
             return None if entry is None else (tuple(entry.tokens.items()), entry.payload)
         case "position", ():
             return store.read(None, ()).sequence
