@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django_layercache import cached, cached_queries, no_cache, trace
 from django_layercache.handlers import get_engine
 from tests.querysets.conftest import POSTGRES, on
-from tests.querysets.test_oracle import FILTERS
+from tests.querysets.oracle import FILTERS
 from tests.querysets.world import START, World, elsewhere
 from tests.testapp.models import Comment, Post
 
