@@ -1,7 +1,9 @@
 """Rows as bytes: what goes in comes out, and nothing that comes out was not put in."""
 
+import hashlib
 import json
 import pickle
+import struct
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
@@ -89,15 +91,16 @@ def test_damaged_rows_are_refused_or_are_rows(rows, data):
     assert all(type(row) is tuple for row in back)
 
 
-def many(header, numbers=b"i" + bytes(8), texts=b""):
-    return b"R1" + numbers + header + texts
+def many(codes, rows, rest=b"", text=b"", numbers=b"", blobs=b"", form=b"il"):
+    sizes = len(codes), len(rest), len(text), len(blobs)
+    prefix = struct.pack("<5I", rows, *sizes)
+    return b"".join([b"R2", form, prefix, codes, rest, text, numbers, blobs])
 
 
 @pytest.mark.parametrize(
     "stored",
     (
         b"",
-        b"R0[]",
         b"R1",
         b"r1[]",
         b"r1[1]",
@@ -107,16 +110,39 @@ def many(header, numbers=b"i" + bytes(8), texts=b""):
         b'r1["u","-1"]',
         b'r1["os",1]',
         b'r1["*",["os","system"]]',
-        many(b'[1,"=",1]'),
-        many(b'[1000000000000000,",=",[1],1]'),
-        many(b'[2,",=",[1],1]'),
-        many(b'[2,"i",0]'),
-        many(b'[4,"s",[3,0]]', texts=b"a\0b\0"),
-        many(b'[1,"s",0]', texts=b"a\0b\0"),
-        many(b'[1,"os",[1]]'),
-        many(b'[1,"",5]'),
-        many(b'[1,"",[1]]', numbers=b"x" + bytes(8)),
-        many(b'[1,"i",0]', numbers=b"q" + b"\xff" * 8),
+        b"R0[]",
+        b"r0",
+        many(b"", 0),
+        many(b"", 2),
+        many(b"os", 2),
+        many(b"i", 2, numbers=bytes(7)),
+        many(b"i", 2, numbers=bytes(9)),
+        many(b"i", 2, numbers=bytes(8), form=b"xl"),
+        many(b"i", 2, numbers=bytes(8), form=b"ix")[:-1],
+        many(b"i", 2**32 - 1, numbers=bytes(8)),
+        many(b"i", 2, text=b"a", numbers=bytes(8)),
+        many(b"s", 2, text=b"a"),
+        many(b"s", 2, text=b"a\0b\0c"),
+        many(b"s", 2, text=b"a\0b", form=b"ix"),
+        many(b"s", 2, text=b"a\0\xff", form=b"iu"),
+        many(b"s", 2, b'[{},{"s":[2]},""]', b"a\0b"),
+        many(b"s", 2, b'[{},{"s":["x"]},""]', b"a\0b"),
+        many(b"s", 2, b'[{},{"os":[0]},""]', b"a\0b"),
+        many(b"s", 2, b'[{},{"s":1},""]', b"a\0b"),
+        many(b"s", 2, b'[{},{},""]', b"a\0b", blobs=b"c"),
+        many(b"s", 2, b'[{"":[1,2]}]', b"a\0b"),
+        many(b"dt", 2, text=b"yesterday\0today"),
+        many(b"u", 2, text=b"-1\0-1"),
+        many(b"u", 2, text=b"f" * 33 + b"\0" + b"1"),
+        many(b"td", 1, numbers=struct.pack("<iii", 2**31 - 1, 0, 0)),
+        many(b"", 2, b'[{"":[1]},{},""]'),
+        many(b"", 2, b'[{"":[1,2,3]},{},""]'),
+        many(b"", 2, b"[{},{},0]"),
+        many(b"*", 2, b'[{"*":[["os","system"],1]},{},""]'),
+        many(b"*", 2, b'[{"*":' + b"[" * 100_000),
+        many(b"b", 2, b'[{},{},""]', blobs=b"ab"),
+        many(b"b", 2, b'[{},{},"x"]', blobs=b"axbxc"),
+        many(b"b", 2, b'[{},{},"\xe2\x82\xac"]', blobs=b"ab"),
         pickle.dumps([(1,)]),
     ),
 )
@@ -146,22 +172,39 @@ def test_what_is_not_on_the_list_is_not_stored(value, count):
         RowsCodec.dumps([(1, value)] * count)
 
 
-def test_the_bytes_are_those_of_format_1():
-    one = (7, "a", None, Decimal("1.50"), datetime(2026, 1, 2, tzinfo=UTC))
+def test_the_bytes_are_those_of_the_formats():
+    one = (7, "a", None, Decimal("1.50"), datetime(2026, 1, 2, tzinfo=UTC), [1, "x"])
+    assert RowsCodec.dumps([]) == b"R0"
     assert RowsCodec.dumps([one]) == (
-        b'r1[",,,n,dt",7,"a",null,"1.50","2026-01-02T00:00:00+00:00"]'
+        b'r1[",,,n,dt,",7,"a",null,"1.50","2026-01-02T00:00:00+00:00",[1,"x"]]'
     )
     rows = [
-        (7, "a", None, 0.5, UUID(int=1), date(2026, 1, 2), True, b"\0"),
-        (8, "b", "x", 0.5, UUID(int=2), date(2026, 1, 2), False, b"\1"),
+        (7, "a", None, 0.5, UUID(int=1), date(2026, 1, 2), True, b"\0", timedelta(-1), 8),
+        ([], "ä", "x", 1.5, UUID(int=2), date(2026, 1, 3), False, b"\1", timedelta(5), 9),
     ]
-    assert RowsCodec.dumps(rows) == (
-        b"R1i\2\0\0\0\2\0\0\0\7\0\0\0\10\0\0\0"
-        + b"\0\0\0\0\0\0\xe0?" * 2
-        + b'[2,"i,s,s,f,u,=d,,b",'
-        b'[],[],[0],[],[],"2026-01-02",[true,false],["\\u0000","\\u0001"]]'
-        b"a\0b\0x\0" + b"%032x\0%032x\0" % (1, 2)
+    days, uuids = ["2026-01-02", "2026-01-03"], [f"{1:032x}", f"{2:032x}"]
+    separator = hashlib.blake2b(b"0", digest_size=4).digest()
+    assert RowsCodec.dumps(rows) == many(
+        b",s,s,f,u,d,?,b,td,i",
+        2,
+        b'[{"":[7,[]]},{"s":[1]},"4\\u0006\xc2\x92$"]',
+        "\0".join(["a", "", "ä", "x", *days, *uuids]).encode("latin-1"),
+        struct.pack("<2i2d2?6i", 8, 9, 0.5, 1.5, True, False, -1, 0, 0, 5, 0, 0),
+        separator.join([b"\0", b"\1"]),
     )
+    assert RowsCodec.dumps([(2**40, "€"), (1, "")]) == many(
+        b"i,s", 2, b"", "€\0".encode(), struct.pack("<2q", 2**40, 1), form=b"qu"
+    )
+
+
+def test_bytes_that_hold_the_separator_get_another_one():
+    rows = [(hashlib.blake2b(b"%d" % number, digest_size=4).digest() * 2,) for number in range(3)]
+    assert RowsCodec.loads(RowsCodec.dumps(rows)) == rows
+
+
+def test_rows_of_no_columns_are_not_stored():
+    with pytest.raises(Unstorable):
+        RowsCodec.dumps([(), ()])
 
 
 def test_a_time_that_comes_twice_is_not_stored():
