@@ -1,6 +1,9 @@
 """Wrong settings are reported by the system checks, with a hint, before anybody notices otherwise."""
 
+from unittest.mock import patch
+
 import pytest
+from django.conf import settings
 from django.core import checks
 from django.test import override_settings
 
@@ -86,6 +89,38 @@ def test_good_databases_are_fine(databases):
 )
 def test_databases_that_cannot_be_are_errors(databases):
     assert settings_ids(DATABASES=databases) == ["layercache.E012"]
+
+
+@pytest.mark.parametrize(
+    "tenants",
+    [
+        {"TENANT": "django.utils.translation.get_language", "TENANT_MODELS": ["testapp.*"]},
+        {"TENANT": lambda: None, "TENANT_MODELS": ("testapp.Post", "auth.user_groups")},
+    ],
+)
+def test_good_tenants_are_fine(tenants):
+    assert settings_ids(**tenants) == []
+
+
+@pytest.mark.parametrize(
+    ("tenants", "expected"),
+    [
+        ({"TENANT": "nowhere.at_all"}, "layercache.E015"),
+        ({"TENANT": "django.conf.settings"}, "layercache.E015"),
+        ({"TENANT": 5}, "layercache.E015"),
+        ({"TENANT_MODELS": "testapp.*"}, "layercache.E015"),
+        ({"TENANT_MODELS": ["testapp.nothing"]}, "layercache.E007"),
+    ],
+)
+def test_tenants_that_cannot_be_are_errors(tenants, expected):
+    assert settings_ids(**tenants) == [expected]
+
+
+def test_a_backend_that_switches_tenants_needs_one():
+    databases = {"default": {"ENGINE": "django_tenants.postgresql_backend"}}
+    with patch.dict(settings.DATABASES, databases):
+        assert settings_ids() == ["layercache.E016"]
+        assert settings_ids(TENANT=lambda: "public") == []
 
 
 @pytest.mark.parametrize("timeout", [-1, "60", True, float("nan"), [1]])

@@ -13,12 +13,14 @@ class LayerCacheConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django_layercache import tags
         from django_layercache.checks import register_checks
         from django_layercache.handlers import engines
         from django_layercache.querysets import seams
         from django_layercache.querysets.isolation import current_isolation, sees_snapshot
         from django_layercache.querysets.outbox import DatabaseOutbox
         from django_layercache.querysets.postgres import PostgresTransactions
+        from django_layercache.querysets.tenanted import has_tenants
 
         engines.parts.update(
             isolation=current_isolation,
@@ -26,5 +28,6 @@ class LayerCacheConfig(AppConfig):
             transactions=PostgresTransactions.of_settings(),
         )
         engines.sees_snapshot = sees_snapshot
+        tags.let_tenants_have(has_tenants)
         seams.install()
         register_checks()

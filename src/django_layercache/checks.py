@@ -12,6 +12,7 @@ from django_layercache.checks_of_databases import check_databases
 from django_layercache.checks_of_models import check_models
 from django_layercache.checks_of_near import check_near
 from django_layercache.checks_of_procedures import check_procedures
+from django_layercache.checks_of_tenants import check_tenants
 from django_layercache.checks_of_values import check_timeout, did_you_mean, is_number
 from django_layercache.exceptions import LayerCacheError
 from django_layercache.querysets import rawsql
@@ -42,6 +43,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         ]
     found = [*_unknown_names(value), *_numbers(), *_words(), *check_models(conf.get("MODELS"))]
     found += check_databases(conf.get("DATABASES"))
+    found += check_tenants()
     found += check_procedures(conf.get("PROCEDURES"))
     return [*found, *_cache_alias(conf.get("CACHE"))]
 

@@ -11,7 +11,7 @@ from django.db.models import Model
 from django_layercache.checks_of_values import check_timeout, did_you_mean
 from django_layercache.querysets.operations import OPERATIONS
 
-__all__ = ["check_models"]
+__all__ = ["check_models", "check_name"]
 
 
 def check_models(value: Any) -> Iterator[CheckMessage]:
@@ -24,16 +24,17 @@ def check_models(value: Any) -> Iterator[CheckMessage]:
         )
         return
     for name, options in value.items():
-        yield from _name(name)
+        yield from check_name(name, "MODELS")
         yield from _options(name, options)
 
 
-def _name(name: Any) -> Iterator[CheckMessage]:
+def check_name(name: Any, setting: str) -> Iterator[CheckMessage]:
+    """The *name* of a model, or of an app's models, in *setting*."""
     labels = {model._meta.label_lower for model in apps.get_models(include_auto_created=True)}
     labels |= {f"{config.label}.*" for config in apps.get_app_configs()} | {"*"}
     if str(name).lower() not in labels:
         yield Error(
-            f"LAYERCACHE['MODELS'] names {name!r}, and there is no such model.",
+            f"LAYERCACHE[{setting!r}] names {name!r}, and there is no such model.",
             hint=did_you_mean(str(name).lower(), labels)
             if difflib.get_close_matches(str(name).lower(), labels)
             else "Write '<app label>.<model>', '<app label>.*', or '*' for all.",

@@ -28,6 +28,8 @@ DEFAULTS: Mapping[str, Any] = {
     "NEAR": None,
     "ON_OUTAGE": "outbox",
     "PROCEDURES": {},
+    "TENANT": None,
+    "TENANT_MODELS": [],
     "TIMEOUT": 300,
 }
 

@@ -14,7 +14,7 @@ from django.core.cache import InvalidCacheBackendError, caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from django_layercache import conf
+from django_layercache import conf, tenants
 from django_layercache.aliases import client_of, is_cluster, pool_of, servers_of
 from django_layercache.engine import Engine
 from django_layercache.exceptions import InvalidSetting
@@ -94,6 +94,7 @@ class EngineHandler:
             jitter=conf.get("JITTER"),
             max_entry_bytes=conf.get("MAX_ENTRY_BYTES"),
             enabled=is_usable and conf.get("ENABLED"),
+            tenant=tenants.current,
             **self.parts,
         )
         engine.outages.begin()

@@ -7,6 +7,7 @@
 ``<db>:<table>#pk=5``    one row
 ``<db>:<t>#post_id=7``   a *partition*: the rows that have a value in a declared column
 ``<db>:<t>#post_id=?``   rows changed, nobody knows of which of these partitions
+``<db>:<t>@acme#…``      the same, of one tenant
 ``#weather``             a name of the user's
 ``()<function>…``        a cached function, or one call of it
 =======================  ============================================================
@@ -14,6 +15,9 @@
 ``<db>`` is eight hexadecimal digits that stand for a database's *content*, not for its alias.
 Tables are compared without case and without schema: two tables that differ in no more are
 invalidated together, which is safe.
+
+Where a reader has a tenant, ``<db>`` is followed by it (``0a1b2c3d@acme``). It comes behind the names
+of the tables in which tenants have rows of their own, and nowhere else.
 
 Who changes what, and who depends on what:
 
@@ -27,7 +31,7 @@ Who changes what, and who depends on what:
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 __all__ = [
@@ -37,40 +41,43 @@ __all__ = [
     "database",
     "epoch",
     "is_of_database",
+    "let_tenants_have",
     "named",
     "partition",
     "readable",
     "row",
     "table_name",
+    "widened",
 ]
 
 _PART = re.compile(r"^([0-9a-f]{8}:[^#]*)#([^=]*)=.*$", re.DOTALL)
+_TABLE = re.compile(r"^([0-9a-f]{8}:)([^#@]+)(@[^#]*)?(#.*)?$", re.DOTALL)
 _DATABASE = re.compile(r"^[0-9a-f]{8}:(?=.)")
 
 
 def database(db: str) -> str:
     """Everything in the database *db*."""
-    return f"{db}:"
+    return f"{_content(db)}:"
 
 
 def epoch(db: str, table: str) -> str:
     """Rows of *table* changed, and nobody knows which."""
-    return f"{db}:{table_name(table)}"
+    return _of(db, table)
 
 
 def any_row(db: str, table: str) -> str:
     """A row of *table* changed, appeared or went."""
-    return f"{db}:{table_name(table)}#*"
+    return f"{_of(db, table)}#*"
 
 
 def row(db: str, table: str, key: str) -> str:
     """The row of *table* with the primary key *key*, in its canonical spelling."""
-    return f"{db}:{table_name(table)}#pk={key}"
+    return f"{_of(db, table)}#pk={key}"
 
 
 def partition(db: str, table: str, column: str, key: str) -> str:
     """The rows of *table* whose *column* has the value that is spelt *key*."""
-    return f"{db}:{table_name(table)}#{table_name(column)}={key}"
+    return f"{_of(db, table)}#{table_name(column)}={key}"
 
 
 def any_partition(db: str, table: str, column: str) -> str:
@@ -97,12 +104,46 @@ def named(name: str) -> str:
 def table_name(table: str) -> str:
     """*table* as it stands in tags. ``"schema"."table"`` is its last part."""
     last = re.split(r"[\"`\]]\s*\.\s*[\"`\[]", table)[-1].strip('"`[]')
-    return last.lower().replace("%", "%25").replace("#", "%23").replace(":", "%3a")
+    name = last.lower().replace("%", "%25").replace("#", "%23")
+    return name.replace(":", "%3a").replace("@", "%40")
 
 
 def is_of_database(tag: str, db: str) -> bool:
     """Whether *tag* names something in the database *db*."""
-    return tag.startswith(f"{db}:")
+    return tag.startswith(f"{_content(db)}:")
+
+
+# -- tenants ------------------------------------------------------------------------------------
+
+_has_tenants: Callable[[str], bool] = lambda table: False  # noqa: E731
+
+
+def let_tenants_have(has_tenants: Callable[[str], bool]) -> None:
+    """*has_tenants* says of a table, as it stands in tags, whether each tenant has rows of its own in it."""
+    global _has_tenants
+    _has_tenants = has_tenants
+
+
+def _of(db: str, table: str) -> str:
+    name = table_name(table)
+    content, _, tenant = db.partition("@")
+    return f"{content}:{name}@{tenant}" if tenant and _has_tenants(name) else f"{content}:{name}"
+
+
+def _content(db: str) -> str:
+    return db.partition("@")[0]
+
+
+def widened(changed: Iterable[str]) -> Iterator[str]:
+    """*changed*, and what that means for others than the tenant who has changed it.
+
+    Who has no tenant may have read any tenant's rows, and may have changed any tenant's.
+    """
+    for tag in changed:
+        yield tag
+        match = _TABLE.match(tag)
+        if match is not None and _has_tenants(match[2]):
+            yield match[1] if match[3] is None else f"{match[1]}{match[2]}{match[4] or ''}"
 
 
 def readable(tags: Iterable[str]) -> tuple[str, ...]:

@@ -48,15 +48,17 @@ class Attempt:
         "sequence",
     )
 
-    def __init__(self, recipe: Recipe, isolation: Isolation | None) -> None:
+    def __init__(self, recipe: Recipe, isolation: Isolation | None, tenant: str = "") -> None:
         self.recipe = recipe
         self.isolation = isolation
         self.outcome: Outcome = "miss"
         self.reason = ""
-        self.scope = Scope()
+        self.scope = Scope(tenant)
         #: S0, of the reading that the value is built on.
         self.sequence: Token | None = None
         self._parent = current_scope()
+        if self._parent is not None:
+            self._parent.keep_to(tenant)
         self._started = perf_counter()
 
     # -- reading --------------------------------------------------------------------------
@@ -117,7 +119,7 @@ class Attempt:
     def _begin(self, states: Mapping[str, TokenState]) -> None:
         # Anew at each reading: one who waited for another's flight builds, if at all, under
         # the tokens that were fetched after the wait.
-        self.scope = Scope()
+        self.scope = Scope(self.scope.tenant)
         known = {tag: states[tag] for tag in self.recipe.tags}
         why = None if self.recipe.settle else objection(self.isolation, known)
         self.scope.observe(known, why)

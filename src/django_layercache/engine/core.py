@@ -35,7 +35,8 @@ class Engine:
 
     *isolation* tells, at each read, which transactions the reader is in. *lease* is how many
     seconds a mark lives, *jitter* the part by which timeouts vary at random, *max_entry_bytes*
-    the size over which a value is not stored. *transactions* knows which transactions are open;
+    the size over which a value is not stored. *tenant* says for whom the present code runs: what is
+    built for one is not stored if something for another is read. *transactions* knows which transactions are open;
     with it, what *grace* means is told by :class:`~django_layercache.engine.graces.Graces`.
     """
 
@@ -51,8 +52,10 @@ class Engine:
         jitter: float = 0.1,
         max_entry_bytes: int = 1024 * 1024,
         enabled: bool = True,
+        tenant: Callable[[], str] = lambda: "",
     ) -> None:
         self.store = store
+        self.tenant = tenant
         self.outages = Outages(store, outbox)
         self.isolation = isolation
         self._graces = Graces(store, transactions, grace) if transactions is not None else None
@@ -206,6 +209,7 @@ class Engine:
         scope = recording_scope()
         if scope is None:
             return read()
+        scope.keep_to(self.tenant())
         fetched, sequence = self._fetch(scope, tags)
         if behind is not None and fetched.objection is None:
             why = behind(fetched.states)
@@ -297,7 +301,7 @@ class Engine:
     # -- shared ---------------------------------------------------------------------------
 
     def _attempt(self, recipe: Recipe) -> Attempt:
-        return Attempt(recipe, self.isolation())
+        return Attempt(recipe, self.isolation(), self.tenant())
 
     def _may_use_store(self, attempt: Attempt) -> bool:
         if not self.enabled:

@@ -29,9 +29,11 @@ class Scope:
     fresh. ``objection`` says why what is being built must not be stored, if it must not.
     """
 
-    __slots__ = ("objection", "states")
+    __slots__ = ("objection", "states", "tenant")
 
-    def __init__(self) -> None:
+    def __init__(self, tenant: str = "") -> None:
+        #: For whom it is built.
+        self.tenant = tenant
         self.states: dict[str, TokenState] = {}
         self.objection: str | None = None
 
@@ -46,6 +48,11 @@ class Scope:
         """Do not store what is being built, nor what encloses it."""
         if self.objection is None:
             self.objection = objection
+
+    def keep_to(self, tenant: str) -> None:
+        """Something for *tenant* is read: by all that we know, the wrong one for what is being built."""
+        if self.tenant != tenant:
+            self.forbid("what is read is of another tenant")
 
     def bubble(self, child: "Scope", tags: Iterable[str]) -> None:
         """Depend on *tags*, which *child* read."""

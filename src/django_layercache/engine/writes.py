@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from django_layercache.engine.outages import Outages
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import Store
+from django_layercache.tags import widened
 
 __all__ = ["Write"]
 
@@ -44,7 +45,7 @@ class Write:
         return self._store is store
 
     def touch(self, tags: Iterable[str]) -> None:
-        self.dirty.update(tags)
+        self.dirty.update(widened(tags))
 
     def mark(self) -> list[str]:
         """Mark all dirty tags in one round trip.

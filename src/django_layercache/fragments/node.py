@@ -8,6 +8,7 @@ from django.template.base import FilterExpression, Node, NodeList
 from django.template.exceptions import TemplateSyntaxError
 from django.utils.safestring import SafeString, mark_safe
 
+from django_layercache import tenants
 from django_layercache.engine import Recipe
 from django_layercache.exceptions import InvalidArgument, UnkeyableArgument
 from django_layercache.fragments.rows import rows_behind, user_names
@@ -93,7 +94,9 @@ class FragmentNode(Node):
             rows,
         )
         parts = (LAYER, str(FORMAT), shorten(self.terms.name), shorten("".join(varies)))
-        return ":".join((*parts, shorten(canonical(made_from))))
+        tenant = tenants.current()
+        key = ":".join((*parts, shorten(canonical(made_from))))
+        return f"{key}@{tenant}" if tenant else key
 
     def _spell(self, expression: FilterExpression, context: Context) -> str:
         try:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from django_layercache import tenants
 from django_layercache.engine import Recipe
 from django_layercache.functions.arguments import Arguments
 from django_layercache.functions.options import checked_function, checked_key, checked_tags
@@ -62,7 +63,8 @@ class Memo:
         """Where the value of this call is kept, for how long, and what it depends on in any case."""
         locale = active_locale() if self.arguments.key is None else ""
         call, identity = self.arguments.spell(args, kwargs)
-        key = f"{self._key}:{locale}:{shorten(call)}"
+        tenant = tenants.current()
+        key = f"{self._key}:{locale}:{shorten(call)}{f'@{tenant}' if tenant else ''}"
         tags = (self.tag, self._call_tag(identity), *self._users_tags(args, kwargs))
         timeout = in_force(self.timeout)
         return Recipe(LAYER, key, SignedCodec(key), timeout, tags, size_of=size_of_plain)

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
+from django_layercache import tenants
 from django_layercache.engine import Recipe
 from django_layercache.exceptions import Undecodable, Unstorable
 from django_layercache.pages import django_rules, headers, storable, variants
@@ -70,6 +71,7 @@ class Visit:
         self._headers: list[str] | None = None
         self._found: dict[str, Any] = {}
         self._locale = locale
+        self._tenant = tenants.current()
         if self.bypass is None:
             self._uri = request.build_absolute_uri()
             self._find(_VARIANTS.get)
@@ -114,7 +116,8 @@ class Visit:
         self._find(lambda key: known)
 
     def _key(self, key: str) -> str:
-        return f"{LAYER}:{FORMAT}:{shorten(self.request.get_full_path())}:{key}"
+        tenant = f"@{self._tenant}" if self._tenant else ""
+        return f"{LAYER}:{FORMAT}:{shorten(self.request.get_full_path())}:{key}{tenant}"
 
     def recipe(self) -> Recipe:
         """Where the page would be, and how it is stored: where the response says."""

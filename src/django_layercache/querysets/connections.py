@@ -6,7 +6,7 @@ from typing import cast
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_layercache import tags
+from django_layercache import tags, tenants
 from django_layercache.engine import Write
 from django_layercache.handlers import get_engine
 from django_layercache.querysets.databases import Database, options_of
@@ -28,7 +28,7 @@ class ConnectionState:
 
     __slots__ = (
         "__weakref__", "_database", "connection", "ended", "has_outbox", "inserted",
-        "means_otherwise", "raw_transaction", "replayed", "sight", "write",
+        "raw_transaction", "replayed", "role_changed", "schema_changed", "sight", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -36,9 +36,11 @@ class ConnectionState:
         self._database = Database(connection)
         self.has_outbox = False
         self.sight = Sight(connection)
-        #: A statement has changed what the same SQL means here: the search path, the role, or
-        #: something that policies of rows may look at.
-        self.means_otherwise = False
+        #: A statement has changed what the same SQL means here: the role, or something that
+        #: policies of rows may look at.
+        self.role_changed = False
+        #: It has chosen a schema, which is the tenant's business where there is one.
+        self.schema_changed = False
         self.write: Write | None = None
         #: The epochs of the tables into which the open transaction has inserted. That is no
         #: change of any row that others know, but its own reads find rows that only it has.
@@ -51,9 +53,15 @@ class ConnectionState:
 
     @property
     def database(self) -> str:
-        """See :attr:`Database.content`; a replica's is that of its primary."""
-        primary = self._declared_primary
-        return (self if primary is None else primary)._database.content
+        """See :attr:`Database.content`; a replica's is that of its primary. And the tenant, if there is one."""
+        primary, tenant = self._declared_primary, tenants.current()
+        content = (self if primary is None else primary)._database.content
+        return f"{content}@{tenant}" if tenant else content
+
+    @property
+    def means_otherwise(self) -> bool:
+        """Whether nobody knows what the same SQL means here."""
+        return self.role_changed or (self.schema_changed and not tenants.current())
 
     @property
     def primary(self) -> "ConnectionState | None":
@@ -91,7 +99,7 @@ class ConnectionState:
         engine = get_engine()
         if self.write is not None and not self.write.is_for(engine.store):
             changed, self.write = self.write.dirty, engine.new_write()
-            self.write.touch(changed)
+            self.write.dirty = changed
 
     def touch(self, changed: Iterable[str]) -> None:
         """The open transaction changes *changed*."""
@@ -105,7 +113,7 @@ class ConnectionState:
         """The driver's connection has ended."""
         self.forget_transaction()
         self.sight.forget_connection()
-        self.means_otherwise = False
+        self.role_changed = self.schema_changed = False
         self.replayed = -1
 
     def forget_transaction(self) -> None:

@@ -38,7 +38,8 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
     )
     effect = procedures.as_declared(effect)
     if effect.means_otherwise:
-        state.means_otherwise = True
+        state.schema_changed = True
+        state.role_changed = state.role_changed or not effect.chooses_schema
     if effect.control:
         return _control(state, effect, execute)
     if state.sight.snapshot is None and state.in_transaction:

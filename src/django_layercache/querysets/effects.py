@@ -15,7 +15,8 @@ class Effect:
     """The tables that a statement reads and changes, and what it does to the transaction.
 
     ``deletes`` are those of ``writes`` whose rows may go, so that the database may cascade.
-    ``means_otherwise``: other statements may give other answers on this connection from now on.
+    ``means_otherwise``: other statements may give other answers on this connection from now on;
+    ``chooses_schema``: because of the schemas that tables are looked for in, and nothing else.
     ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins
     may read from a snapshot although others of the connection do not. ``may_end``: one of several
     statements may end the open transaction, and another one begin the next. ``calls``: the
@@ -27,6 +28,7 @@ class Effect:
     deletes: Tables = _NONE
     control: Control = ""
     means_otherwise: bool = False
+    chooses_schema: bool = False
     chains: bool = False
     names_isolation: bool = False
     may_end: bool = False

@@ -30,6 +30,11 @@ _MEANING = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ENDS = re.compile(r"\b(?:COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.IGNORECASE)
+_SCHEMA = re.compile(
+    r"\s*(?:SET\s+(?:SESSION\s+|LOCAL\s+)?(?:search_path|SCHEMA)\b|RESET\s+search_path\b"
+    r"|SELECT\s+(?:pg_catalog\.)?set_config\s*\(\s*'search_path'\s*,)[^;]*;?\s*$",
+    re.IGNORECASE,
+)
 _ISOLATION = re.compile(r"\bISOLATION\b|transaction_isolation", re.IGNORECASE)
 
 #: Statements that neither read nor change rows.
@@ -61,7 +66,9 @@ def _effect_of(sql: str, vendor: str) -> Effect:
     effect = _effect_on_rows(sql, vendor)
     if effect.writes is None and _has_several_statements(sql) and _ENDS.search(sql):
         effect = replace(effect, may_end=True)
-    return replace(effect, means_otherwise=True) if _MEANING.search(sql) else effect
+    if not _MEANING.search(sql):
+        return effect
+    return replace(effect, means_otherwise=True, chooses_schema=bool(_SCHEMA.match(sql)))
 
 
 def _effect_on_rows(sql: str, vendor: str) -> Effect:

@@ -117,6 +117,7 @@ class Listener:
         return changed
 
     def _release(self, changed: set[str]) -> None:
+        changed = set(tags.widened(changed))
         """After the commit, so new tokens are all it takes.
 
         Where the store is away, the others learn it from the outbox, and this process owes it.
