@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from django.conf import settings
 
+from tests.proxies import Proxy
+from tests.redis_services import ClusterNode, RedisCluster, SentinelServer
 from tests.services import (
-    ClusterNode,
     MemcachedServer,
     PostgresReplica,
     PostgresServer,
-    RedisCluster,
     RedisServer,
     Server,
     VarnishServer,
@@ -131,6 +131,41 @@ def _cluster(**options: int) -> Iterator[RedisCluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture
+def proxy(fresh_redis: RedisServer) -> Iterator[Proxy]:
+    """A network between the test and that server, which can be cut."""
+    made = Proxy(fresh_redis)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def replicated() -> Iterator[tuple[RedisServer, RedisServer]]:
+    """A Redis server of this test's own, and a replica of it that has all that it has."""
+    require(RedisServer)
+    primary, replica = RedisServer(), RedisServer()
+    try:
+        primary.start()
+        replica.start()
+        replica.follow(primary)
+        yield primary, replica
+    finally:
+        primary.stop()
+        replica.stop()
+
+
+@pytest.fixture
+def sentinel(replicated: tuple[RedisServer, RedisServer]) -> Iterator[SentinelServer]:
+    """A Sentinel that looks after those two, and knows both."""
+    server = SentinelServer(replicated[0])
+    try:
+        server.start()
+        server.wait_for_replica()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -47,6 +47,14 @@ def find_program(*names: str, also: tuple[str, ...] = ()) -> str | None:
     return max((match for match in matches if os.access(match, os.X_OK)), default=None)
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until *condition* holds."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+
+
 class Server:
     """One server process on a loopback port.
 
@@ -185,28 +193,6 @@ class RedisServer(Server):
         """The address in the form that Django's and django-redis's `LOCATION` take."""
         return f"redis://{self.host}:{self.port}/0"
 
-
-class ClusterNode(RedisServer):
-    """One node of a Redis Cluster."""
-
-    name = "redis-cluster"
-
-    def __init__(self, port: int | None = None) -> None:
-        super().__init__(port)
-        self.bus = free_port()
-
-    def command(self) -> list[str]:
-        settings = {
-            "cluster-enabled": "yes",
-            "cluster-port": str(self.bus),
-            "cluster-config-file": "nodes.conf",
-            "cluster-node-timeout": "600",
-            "cluster-require-full-coverage": "no",
-            "cluster-replica-validity-factor": "0",
-            "repl-diskless-sync-delay": "0",
-        }
-        return super().command() + [part for k, v in settings.items() for part in (f"--{k}", v)]
-
     def ask(self, *command: str | int) -> str:
         """The answer to *command*, from redis-cli."""
         program = find_program("redis-cli", "valkey-cli") or "redis-cli"
@@ -219,105 +205,16 @@ class ClusterNode(RedisServer):
         )
         return done.stdout.strip()
 
+    def follow(self, primary: RedisServer) -> None:
+        """Become a replica of *primary*, and wait until what it holds is here."""
+        self.ask("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+        primary.ask("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+        self.ask("REPLICAOF", primary.host, primary.port)
+        wait_for(lambda: "master_link_status:up" in self.ask("INFO", "replication"))
 
-class RedisCluster:
-    """A Redis Cluster of three primaries, the first of which may have a replica."""
-
-    SLOTS = 16384
-
-    def __init__(self, replicas: int = 0) -> None:
-        self.primaries = [ClusterNode() for _ in range(3)]
-        self.replicas = [ClusterNode() for _ in range(replicas)]
-
-    @property
-    def nodes(self) -> list[ClusterNode]:
-        """All of its servers."""
-        return [*self.primaries, *self.replicas]
-
-    @property
-    def url(self) -> str:
-        """The address of one of the nodes."""
-        return self.primaries[1].url
-
-    def start(self) -> None:
-        """Start the nodes, and wait until each of them knows the whole cluster."""
-        for node in self.nodes:
-            node.start()
-        for number, node in enumerate(self.primaries):
-            first, end = (self.SLOTS * place // 3 for place in (number, number + 1))
-            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            node.ask("CLUSTER", "ADDSLOTS", *range(first, end))
-        for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", HOST, self.primaries[0].port, self.primaries[0].bus)
-        self.wait_for(lambda: all(self.is_whole(node) for node in self.nodes))
-        for node in self.replicas:
-            node.ask("CLUSTER", "REPLICATE", self.primaries[0].ask("CLUSTER", "MYID"))
-        self.wait_for(
-            lambda: (
-                all("link_status:up" in node.ask("INFO") for node in self.replicas)
-                and all(
-                    node.ask("CLUSTER", "NODES").count("slave") == len(self.replicas)
-                    for node in self.nodes
-                )
-            )
-        )
-
-    def is_whole(self, node: ClusterNode) -> bool:
-        """Whether *node* knows all others, and nobody is thought to be away."""
-        known = node.ask("CLUSTER", "NODES").splitlines()
-        well = [line for line in known if " connected" in line and "handshake" not in line]
-        return (
-            len(known) == len(well) == len(self.nodes)
-            and "cluster_state:ok" in node.ask("CLUSTER", "INFO")
-            and f"cluster_slots_assigned:{self.SLOTS}" in node.ask("CLUSTER", "INFO")
-        )
-
-    def owner_of(self, key: str) -> ClusterNode:
-        """The primary that says that it holds *key*."""
-        slot = int(self.primaries[-1].ask("CLUSTER", "KEYSLOT", key))
-        return self.owner_of_slot(slot)
-
-    def owner_of_slot(self, slot: int) -> ClusterNode:
-        """The primary that says that it holds *slot*."""
-        for node in self.nodes:
-            for line in node.ask("CLUSTER", "NODES").splitlines() if node.running else ():
-                ranges = [part.split("-") for part in line.split()[8:] if part[0] != "["]
-                if "myself,master" in line and any(
-                    int(ends[0]) <= slot <= int(ends[-1]) for ends in ranges
-                ):
-                    return node
-        raise LookupError(slot)
-
-    @contextmanager
-    def moving(self, key: str) -> Iterator[Callable[[str], None]]:
-        """Move the slot of *key* to another primary: keys by the function that the body gets, at its end the rest."""
-        source = self.owner_of(key)
-        target = next(node for node in self.primaries if node is not source)
-        slot = source.ask("CLUSTER", "KEYSLOT", key)
-        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.ask("CLUSTER", "MYID"))
-        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.ask("CLUSTER", "MYID"))
-
-        def move(name: str) -> None:
-            source.ask("MIGRATE", HOST, target.port, name, 0, 1000, "REPLACE")
-
-        yield move
-        for name in source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1000).splitlines():
-            move(name)
-        for node in (target, source):
-            node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.ask("CLUSTER", "MYID"))
-
-    @staticmethod
-    def wait_for(condition: Callable[[], bool]) -> None:
-        """Wait until *condition* holds."""
-        end = time.monotonic() + TIMEOUT
-        while not condition():
-            assert time.monotonic() < end, "the cluster does not get ready"
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """End all nodes."""
-        for node in self.nodes:
-            node.stop()
+    def promote(self) -> None:
+        """Be a primary."""
+        self.ask("REPLICAOF", "NO", "ONE")
 
 
 class MemcachedServer(Server):

@@ -16,7 +16,7 @@ from django_layercache.stores.base import PENDING, Entry, Token
 from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.nodes import NodeWires
 from tests.engine.tools import Builder, recipe
-from tests.services import RedisCluster
+from tests.redis_services import RedisCluster
 
 LEASE = 30.0
 

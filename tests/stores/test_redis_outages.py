@@ -10,6 +10,7 @@ from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import PENDING, Entry
 from django_layercache.stores.breaker import Breaker
 from django_layercache.stores.redis import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, RedisStore
+from tests.proxies import Proxy
 from tests.services import RedisServer
 
 LEASE = 30.0
@@ -234,6 +235,24 @@ def test_a_primary_without_the_replicas_that_it_was_told_to_have_answers_nothing
             OPERATIONS[name](store)
     admin.config_set("min-replicas-to-write", 0)
     assert token_of(store, "a") == before
+
+
+def test_a_primary_that_was_made_a_replica_is_left_for_whoever_has_its_address_now(
+    replicated: tuple[RedisServer, RedisServer],
+) -> None:
+    """A name that leads to another server after a failover, and connections that are as good as before."""
+    primary, replica = replicated
+    proxy = Proxy(primary)
+    store = RedisStore(redis.ConnectionPool(host="127.0.0.1", port=proxy.port), grace=0.0)
+    before = token_of(store, "a")
+    replica.promote()
+    primary.follow(replica)
+    proxy.target = replica
+    assert token_of(store, "a") not in {before, PENDING}
+    store.mark("w", ["a"], LEASE)
+    assert token_of(store, "a") is PENDING
+    store.close()
+    proxy.close()
 
 
 def test_wrong_credentials_are_a_server_that_is_away(fresh_redis: RedisServer) -> None:

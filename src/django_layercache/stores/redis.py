@@ -14,6 +14,7 @@ from django_layercache.stores import _lua, entries
 from django_layercache.stores._recall import Recall
 from django_layercache.stores.base import Entry, Reading, Token, TokenState
 from django_layercache.stores.resp import Refusal, packed
+from django_layercache.stores.sentinel import SentinelWires, has_sentinels
 from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
 
 __all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "RedisStore", "Request", "Steps"]
@@ -56,7 +57,7 @@ class RedisStore:
         now: str = _lua.NOW,
     ) -> None:
         self._prepare(f"layercache:1:{{{namespace}}}:", grace, now)
-        self._wires = Wires(pool, self._identify)
+        self._wires = (SentinelWires if has_sentinels(pool) else Wires)(pool, self._identify)
         #: For what is not hot; on the project's own connections.
         self.client = redis.Redis(connection_pool=pool)
 

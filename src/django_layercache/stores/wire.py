@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.breaker import Breaker
-from django_layercache.stores.resp import INCOMPLETE, is_push, new_reader
+from django_layercache.stores.resp import INCOMPLETE, Refusal, is_push, new_reader
 
 __all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "Wire", "Wires"]
 
@@ -118,13 +118,15 @@ class Wires:
         except IndexError:
             return self._exchange_on(self.connect(), commands, count)
         try:
-            return self._exchange_on(wire, commands, count)
+            replies = self._exchange_on(wire, commands, count)
         except TimeoutError:
             raise  # not tried again: the visitor has waited already
         except OSError:
-            # The server has closed it meanwhile, and others of its age as well.
+            replies = None  # the server has closed it meanwhile, and others of its age as well
+        if replies is None or _was_replaced(replies):
             self.retire(wire)
-            return self._exchange_on(self.connect(), commands, count)
+            replies = self._exchange_on(self.connect(), commands, count)
+        return replies
 
     def _exchange_on(self, wire: Wire, commands: bytes, count: int) -> list[Any]:
         replies = wire.exchange(commands, count)
@@ -167,6 +169,14 @@ class Wires:
         """Begin anew in a child of the process that made these wires."""
         self.breaker = Breaker()
         self.close()
+
+
+def _was_replaced(replies: list[Any]) -> bool:
+    """Whether the server is no primary any more, or has lost its replicas: another one may be it."""
+    return Refusal in map(type, replies) and any(
+        isinstance(reply, Refusal) and str(reply).startswith(("READONLY", "NOREPLICAS"))
+        for reply in replies
+    )
 
 
 def own_options(pool: redis.ConnectionPool) -> dict[str, Any]:

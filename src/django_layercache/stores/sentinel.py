@@ -1,0 +1,120 @@
+"""Wires to the primary that Sentinels look after.
+
+A primary that was given up answers on old connections as if nothing had happened, until its
+Sentinels reach it: with tokens from before the first commit that its successor has seen. So the
+Sentinels are asked where the primary is not only when a wire is made, but once in a while as well,
+and before the wires are used. Of what they say the latest counts, not the first: the Sentinel that
+a partition has left with the old primary answers, too.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from django_layercache.exceptions import StoreUnavailable
+from django_layercache.stores.breaker import Breaker
+from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
+
+__all__ = ["ASK_EVERY", "SentinelWires", "has_sentinels"]
+
+#: Seconds: for so long a process may go on with a primary that has a successor.
+ASK_EVERY = 1.0
+
+Address = tuple[str, int]
+
+
+def has_sentinels(pool: redis.ConnectionPool) -> bool:
+    """Whether *pool* is redis-py's ``SentinelConnectionPool``."""
+    return hasattr(pool, "sentinel_manager")
+
+
+class Primary:
+    """Where the primary of a service is. What redis-py's connections ask for their address.
+
+    *pool* knows the Sentinels and their credentials.
+    """
+
+    is_master = True
+    check_connection = False
+
+    def __init__(self, pool: Any) -> None:
+        manager = pool.sentinel_manager
+        self.service_name: str = pool.service_name
+        self._min_others: int = manager.min_other_sentinels
+        self._sentinels = [
+            (redis.Redis(**_patient(sentinel.connection_pool)), Breaker())
+            for sentinel in manager.sentinels
+        ]
+
+    def get_master_address(self) -> Address:
+        """Its address, of the last failover that any of the Sentinels knows of."""
+        states = [state for state in map(self._ask, self._sentinels) if state is not None]
+        if not states:
+            raise RedisConnectionError(f"no Sentinel knows {self.service_name!r}")
+        latest = max(states, key=lambda state: int(state["config-epoch"]))
+        return latest["ip"], int(latest["port"])
+
+    def _ask(self, sentinel: tuple[redis.Redis, Breaker]) -> dict[str, Any] | None:
+        client, breaker = sentinel
+        try:
+            breaker.check()
+            states: Any = client.sentinel_masters()
+        except StoreUnavailable:
+            return None
+        except (RedisError, OSError):
+            breaker.failed()
+            return None
+        breaker.succeeded()
+        state: dict[str, Any] | None = states.get(self.service_name)
+        is_known = state is not None and state["num-other-sentinels"] >= self._min_others
+        return state if is_known else None
+
+
+class SentinelWires(Wires):
+    """Wires to wherever the primary is."""
+
+    def __init__(
+        self, pool: redis.ConnectionPool, greet: Callable[[Wire], None] = lambda wire: None
+    ) -> None:
+        super().__init__(pool, greet)
+        self._primary = Primary(pool)
+        self.options["connection_pool"] = self._primary
+        self._address: Address | None = None
+        self._ask_at = 0.0
+
+    def _exchange(self, commands: bytes, count: int) -> list[Any]:
+        now = time.monotonic()
+        if now >= self._ask_at:
+            self._follow()
+            self._ask_at = now + ASK_EVERY
+        return super()._exchange(commands, count)
+
+    def _follow(self) -> None:
+        address = self._primary.get_master_address()
+        if address != self._address:
+            self.close()
+            self._address = address
+
+
+def _patient(pool: redis.ConnectionPool) -> dict[str, Any]:
+    """How to reach a Sentinel, without waiting longer than for the server itself."""
+    options = pool.connection_kwargs
+    names = ("host", "port", "username", "password", "socket_connect_timeout", "socket_timeout")
+    given = {name: options[name] for name in names if options.get(name) is not None}
+    if issubclass(pool.connection_class, SSLConnection):
+        given |= {name: options[name] for name in options if name.startswith("ssl_")}
+        given["ssl"] = True
+    return {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": RESPONSE_TIMEOUT,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        **given,
+    }
