@@ -179,3 +179,8 @@ if hasattr(models, "DB_CASCADE"):  # Django 6.1
         whole = models.ForeignKey("self", models.DB_CASCADE, null=True, related_name="parts")
         before = models.ForeignKey("self", models.DB_SET_NULL, null=True, related_name="sequels")
         name = models.CharField(max_length=100)
+
+    class Leaflet(models.Model):
+        """Put into another volume by the database when its own goes."""
+
+        volume = models.ForeignKey(Volume, models.DB_SET_DEFAULT, db_default=1)

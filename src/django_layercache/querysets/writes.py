@@ -28,6 +28,8 @@ def tags_of_write(compiler: SQLCompiler) -> set[str]:
     query, connection = compiler.query, compiler.connection
     database = state_of(connection).database
     table = query.get_meta().db_table
+    if _may_be_view(table):
+        return {tags.database(database)}
     if isinstance(query, InsertQuery):
         rows, known = _inserted(query, connection)
     else:
@@ -73,14 +75,19 @@ def tags_of_model(model: type[Model], database: str) -> set[str]:
 def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     """What a raw statement changes."""
     database = state_of(connection).database
-    if effect.writes is None or not policies.are_models(effect.writes):
-        # What is no model's table may be a view or a part of one.
+    if effect.writes is None or any(map(_may_be_view, effect.writes)):
         return {tags.database(database)}
     tables = set(effect.writes)
     for table in effect.deletes:
         for model in _models_of_table(table):
             tables.update(_cascades(model))
     return {tag for table in tables for tag in tags_of_rows(database, table, None)}
+
+
+def _may_be_view(table: str) -> bool:
+    """Whether what is written to *table* may change others: of a model that Django manages it does not."""
+    name = {tags.table_name(table)}
+    return not policies.are_models(name) or policies.reservations(name)[0] is not None
 
 
 def _inserted(
