@@ -139,6 +139,9 @@ def test_a_timeout_that_is_no_number_of_seconds_is_an_error(timeout):
         ("JITTER", "10%"),
         ("MAX_BYTES", 0),
         ("MAX_ENTRY_BYTES", -5),
+        ("MAX_ENTRY_BYTES", None),
+        ("COMPRESS_FROM", -1),
+        ("COMPRESS_FROM", "16k"),
     ],
 )
 def test_a_number_out_of_its_range_is_an_error(name, value):

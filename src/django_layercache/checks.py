@@ -111,11 +111,14 @@ def _numbers() -> Iterator[CheckMessage]:
         ("LEASE", lambda n: n > 0, "a number of seconds greater than 0, longer than any COMMIT takes"),
         ("GRACE", lambda n: n >= 0, "a number of seconds, 0 or more"),
         ("JITTER", lambda n: 0 <= n < 1, "a part of a timeout: 0 or more, and less than 1"),
+        ("COMPRESS_FROM", lambda n: n >= 0, "a number of bytes, 0 or more, or None for never"),
         ("MAX_BYTES", lambda n: n > 0, "a number of bytes greater than 0"),
         ("MAX_ENTRY_BYTES", lambda n: n > 0, "a number of bytes greater than 0"),
     )  # fmt: skip
     for name, fits, what in rules:
         value = conf.get(name)
+        if value is None and name == "COMPRESS_FROM":
+            continue
         if not is_number(value) or not fits(value):
             yield Error(
                 f"LAYERCACHE[{name!r}] is {value!r}.",

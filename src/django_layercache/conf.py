@@ -16,6 +16,7 @@ SETTING = "LAYERCACHE"
 
 DEFAULTS: Mapping[str, Any] = {
     "CACHE": None,
+    "COMPRESS_FROM": 16 * 1024,
     "DATABASES": {},
     "ENABLED": True,
     "GRACE": 1,

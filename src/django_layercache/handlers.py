@@ -93,6 +93,7 @@ class EngineHandler:
             lease=conf.get("LEASE"),
             jitter=conf.get("JITTER"),
             max_entry_bytes=conf.get("MAX_ENTRY_BYTES"),
+            compress_from=conf.get("COMPRESS_FROM"),
             enabled=is_usable and conf.get("ENABLED"),
             tenant=tenants.current,
             **self.parts,

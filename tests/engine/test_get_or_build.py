@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from django_layercache.engine import Engine, Recipe, current_scope, trace, without_cache
+from django_layercache.engine.payloads import Payloads
 from django_layercache.stores.local import LocalStore
 from tests.engine.tools import Builder, FailingStore, RemoteStore, change, recipe
 
@@ -109,7 +110,7 @@ def test_what_cannot_be_decoded_is_a_miss_that_is_counted_and_overwritten(engine
 
 
 def test_a_value_over_the_limit_is_returned_and_not_stored(engine: Engine) -> None:
-    engine._max_entry_bytes = 5
+    engine._payloads = Payloads(5)
     assert ask(engine, recipe("six"), Builder("x" * 6)) == "x" * 6
     assert ask(engine, recipe("five"), Builder("x" * 5)) == "x" * 5
     assert list(engine.store._entries.slots) == ["five"]
@@ -167,6 +168,17 @@ def test_many_are_fetched_in_one_round_trip_and_the_missing_ones_are_built() -> 
     assert engine.store.asked == ["read_many", "write", "write"]
     assert engine.get_many(requests) == ["built 1", "old b", "built 2"]
     assert engine.get_many([]) == []
+
+
+@pytest.mark.parametrize("store", (FailingStore, RemoteStore))
+def test_a_large_value_is_compressed_for_a_store_elsewhere(store: type[LocalStore]) -> None:
+    engine = Engine(store(), jitter=0.0, compress_from=1000)
+    for value in ("x" * 2000, "x" * 100):
+        wanted = recipe(value)
+        assert [engine.get_or_build(wanted, Builder(value)) for _ in range(2)] == [value] * 2
+        (size,) = [len(read.payload) for read in [engine.store.read(value, ()).entry] if read]
+        assert (size < 100) == (len(value) == 2000 and not engine.store.in_process)
+    assert engine.counts["tests", "hit"] == 2
 
 
 class ResettingBuilder(Builder):

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from django_layercache.engine.events import Event, Outcome, record, tracing
 from django_layercache.engine.isolation import Isolation, objection, pending_tags
+from django_layercache.engine.payloads import Payloads
 from django_layercache.engine.recipes import Recipe
 from django_layercache.engine.scopes import Scope, current_scope
 from django_layercache.exceptions import Undecodable, Unstorable
@@ -39,6 +40,7 @@ class Attempt:
 
     __slots__ = (
         "_parent",
+        "_payloads",
         "_started",
         "isolation",
         "outcome",
@@ -48,8 +50,11 @@ class Attempt:
         "sequence",
     )
 
-    def __init__(self, recipe: Recipe, isolation: Isolation | None, tenant: str = "") -> None:
+    def __init__(
+        self, recipe: Recipe, isolation: Isolation | None, payloads: Payloads, tenant: str = ""
+    ) -> None:
         self.recipe = recipe
+        self._payloads = payloads
         self.isolation = isolation
         self.outcome: Outcome = "miss"
         self.reason = ""
@@ -104,7 +109,7 @@ class Attempt:
         if slot is not None and slot.is_decoded:
             value = slot.value
         else:
-            value = recipe.codec.loads(entry.payload)
+            value = self._payloads.decode(recipe.codec, entry.payload)
             if slot is not None and recipe.size_of is not None and not slot.is_refused:
                 slot.keep(value, recipe.size_of(value))
         return value if recipe.hand_out is None else recipe.hand_out(value)
@@ -140,12 +145,12 @@ class Attempt:
         settle, states = self.recipe.settle, self.scope.states
         return {tag: states[tag] for tag in settle(value)} if settle and states else dict(states)
 
-    def finish(self, value: Any, states: Mapping[str, TokenState], max_bytes: int) -> Entry | None:
+    def finish(self, value: Any, states: Mapping[str, TokenState]) -> Entry | None:
         """Bubble up that *value* depends on *states*, and say what to store (rule 5), if anything."""
         why = self.scope.objection or objection(self.isolation, states)
         if self._parent is not None:
             self._parent.observe(states, why)
-        entry = self._encode(value, states, max_bytes) if why is None else None
+        entry = self._encode(value, states) if why is None else None
         if why is not None and not self.reason:
             self.reason = f"not stored: {why}"
         self._report(states)
@@ -158,16 +163,13 @@ class Attempt:
         self.reason = self.reason or "the builder raised"
         self._report(self.scope.states)
 
-    def _encode(self, value: Any, states: Mapping[str, TokenState], max_bytes: int) -> Entry | None:
+    def _encode(self, value: Any, states: Mapping[str, TokenState]) -> Entry | None:
         if self.recipe.timeout == 0:
             return None
         try:
-            payload = self.recipe.codec.dumps(value)
+            payload = self._payloads.encode(self.recipe.codec, value)
         except Unstorable as error:
             self.reason = f"not stored: {error}"
-            return None
-        if len(payload) > max_bytes:
-            self.reason = f"not stored: {len(payload)} bytes are more than MAX_ENTRY_BYTES"
             return None
         tokens = {tag: token for tag, token in states.items() if token is not None}
         return Entry(tokens, payload, (self.sequence or "")[:8])

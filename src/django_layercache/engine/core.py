@@ -15,6 +15,7 @@ from django_layercache.engine.graces import Graces, OpenTransactions
 from django_layercache.engine.isolation import Isolation, objection
 from django_layercache.engine.late import Late, all_late, narrowed
 from django_layercache.engine.outages import Outages, Outbox
+from django_layercache.engine.payloads import Payloads
 from django_layercache.engine.peeks import Peek
 from django_layercache.engine.recipes import Recipe
 from django_layercache.engine.scopes import Scope, nothing_cached, open_scope, recording_scope
@@ -35,8 +36,9 @@ class Engine:
 
     *isolation* tells, at each read, which transactions the reader is in. *lease* is how many
     seconds a mark lives, *jitter* the part by which timeouts vary at random, *max_entry_bytes*
-    the size over which a value is not stored. *tenant* says for whom the present code runs: what is
-    built for one is not stored if something for another is read. *transactions* knows which transactions are open;
+    the size over which a value is not stored, *compress_from* the size from which on it is compressed
+    for a store elsewhere. *tenant* says for whom the present code runs: what is built for one is not
+    stored if something for another is read. *transactions* knows which transactions are open;
     with it, what *grace* means is told by :class:`~django_layercache.engine.graces.Graces`.
     """
 
@@ -51,6 +53,7 @@ class Engine:
         lease: float = 30.0,
         jitter: float = 0.1,
         max_entry_bytes: int = 1024 * 1024,
+        compress_from: int | None = None,
         enabled: bool = True,
         tenant: Callable[[], str] = lambda: "",
     ) -> None:
@@ -64,7 +67,8 @@ class Engine:
         #: How often each ``(layer, outcome)`` happened in this process.
         self.counts: Counter[tuple[str, str]] = Counter()
         self._jitter = jitter
-        self._max_entry_bytes = max_entry_bytes
+        # In this process there is nothing to carry, and room is cheaper than time.
+        self._payloads = Payloads(max_entry_bytes, None if store.in_process else compress_from)
         self._random = random.Random()  # noqa: S311 - spreads timeouts, guards nothing
         self._flights = Flights()
 
@@ -118,7 +122,7 @@ class Engine:
 
     def peek(self, recipe: Recipe) -> Peek:
         """What :meth:`get_or_build` would do with *recipe* now."""
-        peek = Peek(recipe, self.isolation())
+        peek = Peek(recipe, self.isolation(), self._payloads)
         if self._may_use_store(peek):
             try:
                 peek.judge(self._read(recipe.key, recipe.tags))
@@ -301,7 +305,7 @@ class Engine:
     # -- shared ---------------------------------------------------------------------------
 
     def _attempt(self, recipe: Recipe) -> Attempt:
-        return Attempt(recipe, self.isolation(), self.tenant())
+        return Attempt(recipe, self.isolation(), self._payloads, self.tenant())
 
     def _may_use_store(self, attempt: Attempt) -> bool:
         if not self.enabled:
@@ -356,7 +360,7 @@ class Engine:
         self, attempt: Attempt, value: Any, states: Mapping[str, TokenState]
     ) -> Entry | None:
         self.counts[attempt.recipe.layer, attempt.outcome] += 1
-        return attempt.finish(value, states, self._max_entry_bytes)
+        return attempt.finish(value, states)
 
     def _write(self, entry: Entry, key: str, timeout: float | None) -> None:
         if timeout is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django_layercache.engine.attempts import MISS, Attempt
 from django_layercache.engine.isolation import Isolation, objection
+from django_layercache.engine.payloads import Payloads
 from django_layercache.engine.recipes import Recipe
 from django_layercache.stores.base import Reading, TokenState
 
@@ -16,8 +17,8 @@ class Peek(Attempt):
 
     __slots__ = ("tags",)
 
-    def __init__(self, recipe: Recipe, isolation: Isolation | None) -> None:
-        super().__init__(recipe, isolation)
+    def __init__(self, recipe: Recipe, isolation: Isolation | None, payloads: Payloads) -> None:
+        super().__init__(recipe, isolation, payloads)
         self._parent = None
         self.tags: tuple[str, ...] = recipe.tags
 
@@ -26,7 +27,7 @@ class Peek(Attempt):
         if reading.entry is not None:
             self.tags = tuple(reading.entry.tokens)
             return self._use(reading.entry, reading)
-        self.reason = "nothing is stored under its key"
+        self.reason = reading.damage or "nothing is stored under its key"
         why = objection(self.isolation, {tag: reading.states[tag] for tag in self.recipe.tags})
         if why is not None:
             self.reason += f", and may not be now: {why}"
