@@ -301,6 +301,7 @@ class PostgresServer(Server):
             "full_page_writes": "off",
             "shared_buffers": "64MB",
             "max_connections": "60",
+            "max_prepared_transactions": "5",
         }
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [self.program() or "postgres", "-D", str(self.directory / "data"), *flags]

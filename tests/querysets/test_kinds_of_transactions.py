@@ -1,0 +1,189 @@
+"""Transactions that are rarer than a block of ``atomic()``: in two phases, per request, and SQLite's own kind."""
+
+from contextlib import contextmanager, nullcontext, suppress
+
+import psycopg
+import pytest
+from django.core.handlers.base import BaseHandler
+from django.db import OperationalError, connections, transaction
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from django_layercache import cached_queries, trace
+from tests.querysets.conftest import POSTGRES, SQLITE, use_store
+from tests.querysets.test_transactions import Undo, is_hit_elsewhere, rename, titles
+from tests.querysets.world import World, cached, elsewhere, is_hit, uncached, warm
+from tests.testapp.models import Post
+
+
+@pytest.fixture
+def postgres(request, settings):
+    use_store(request, settings, "redis")
+    return World("postgres")
+
+
+@pytest.fixture
+def sqlite(local_store):
+    return World("default")
+
+
+# -- two phases ------------------------------------------------------------------------------------
+@contextmanager
+def prepared(world):
+    """A transaction that has renamed a post and waits for its second phase."""
+    world.execute("BEGIN")
+    rename(world)
+    world.execute("PREPARE TRANSACTION 'renamed'")
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            world.execute("ROLLBACK PREPARED 'renamed'")
+        raise
+
+
+@POSTGRES.marks[0]
+def test_a_prepared_transaction_is_not_seen_before_its_second_phase(postgres):
+    warm(titles, postgres)
+    with prepared(postgres):
+        assert is_hit(titles, postgres)
+        assert is_hit_elsewhere(titles, postgres)
+        assert cached(titles, postgres)[0] == "one"
+        postgres.execute("COMMIT PREPARED 'renamed'")
+    assert elsewhere(cached, titles, postgres)[0] == cached(titles, postgres)[0] == "changed"
+    assert is_hit(titles, postgres)
+
+
+@POSTGRES.marks[0]
+def test_the_second_phase_may_be_anybodys(postgres):
+    warm(titles, postgres)
+    with prepared(postgres):
+        elsewhere(postgres.execute, "COMMIT PREPARED 'renamed'")
+    assert elsewhere(cached, titles, postgres)[0] == cached(titles, postgres)[0] == "changed"
+
+
+@POSTGRES.marks[0]
+def test_a_prepared_transaction_that_is_rolled_back_changes_nothing(postgres):
+    warm(titles, postgres)
+    with prepared(postgres):
+        postgres.execute("ROLLBACK PREPARED 'renamed'")
+    assert cached(titles, postgres)[0] == elsewhere(cached, titles, postgres)[0] == "one"
+
+
+@POSTGRES.marks[0]
+@pytest.mark.parametrize("prepares", (True, False))
+def test_the_drivers_own_two_phases_are_seen_once_django_has_its_connection_back(
+    postgres, prepares
+):
+    warm(titles, postgres)
+    connection = postgres.connection
+    connection.set_autocommit(False)
+    driver = connection.connection
+    assert isinstance(driver, psycopg.Connection)
+    driver.tpc_begin("by the driver")
+    rename(postgres)
+    if prepares:
+        driver.tpc_prepare()
+    driver.tpc_commit()
+    connection.set_autocommit(True)
+    assert elsewhere(cached, titles, postgres)[0] == cached(titles, postgres)[0] == "changed"
+
+
+# -- savepoints ------------------------------------------------------------------------------------
+def test_hooks_of_nested_blocks_run_after_the_release_and_in_their_order(world):
+    seen = []
+
+    def look(name):
+        return lambda: seen.append((name, cached(titles, world)[0]))
+
+    warm(titles, world)
+    with transaction.atomic(world.alias):
+        transaction.on_commit(look("outer"), using=world.alias)
+        with transaction.atomic(world.alias):
+            rename(world)
+            transaction.on_commit(look("inner"), using=world.alias)
+        with suppress(Undo), transaction.atomic(world.alias):
+            rename(world, "undone")
+            transaction.on_commit(look("undone"), using=world.alias)
+            raise Undo
+        assert cached(titles, world)[0] == "changed"
+        transaction.on_commit(look("last"), using=world.alias)
+    assert seen == [("outer", "changed"), ("inner", "changed"), ("last", "changed")]
+
+
+def test_a_hook_that_writes_is_a_transaction_of_its_own(world):
+    warm(titles, world)
+    with transaction.atomic(world.alias):
+        transaction.on_commit(lambda: rename(world, "by the hook"), using=world.alias)
+        rename(world)
+    assert elsewhere(cached, titles, world)[0] == cached(titles, world)[0] == "by the hook"
+
+
+def test_a_block_without_a_savepoint_is_a_part_of_the_one_around_it(world):
+    warm(titles, world)
+    with suppress(Undo), transaction.atomic(world.alias):
+        with transaction.atomic(world.alias, savepoint=False):
+            rename(world)
+        assert cached(titles, world)[0] == "changed"
+        raise Undo
+    assert is_hit(titles, world)
+    assert cached(titles, world)[0] == "one"
+
+
+# -- one for each request ------------------------------------------------------------------------
+def show(request, alias):
+    found = Post._base_manager.using(alias).order_by("pk").values_list("title", flat=True)
+    if "rename" in request.GET:
+        found.filter(title="one").update(title="changed")
+    with cached_queries():
+        return HttpResponse(", ".join(found))
+
+
+def test_sites_with_atomic_requests_get_hits(world, monkeypatch):
+    monkeypatch.setitem(connections.settings[world.alias], "ATOMIC_REQUESTS", True)
+
+    def ask(query=""):
+        world.connection.close()
+        view = BaseHandler().make_view_atomic(show)
+        with trace() as events:
+            answer = view(RequestFactory().get(f"/{query}"), world.alias)
+        return answer.content.decode().split(", ")[0], [event.outcome for event in events]
+
+    ask()  # which gives the tags their first tokens, too late for a snapshot
+    ask()
+    assert ask() == ("one", ["hit"])
+    assert ask("?rename")[0] == "changed"
+    assert ask() == ("changed", ["miss"])
+    assert ask() == ("changed", ["hit"])
+
+
+# -- SQLite's rollback journal ---------------------------------------------------------------------
+@SQLITE.marks[0]
+def test_sqlites_transactions_begin_to_see_at_their_first_read(sqlite):
+    warm(titles, sqlite)
+    with transaction.atomic("default"):
+        elsewhere(rename, sqlite)
+        elsewhere(warm, titles, sqlite)
+        assert is_hit(titles, sqlite)
+        assert cached(titles, sqlite)[0] == uncached(titles, sqlite)[0] == "changed"
+
+
+def rename_at_once(w, how):
+    w.execute("PRAGMA busy_timeout = 30")
+    with how:
+        rename(w)
+
+
+@SQLITE.marks[0]
+@pytest.mark.parametrize("how", ("in autocommit", "at COMMIT"))
+def test_a_writer_who_finds_sqlite_locked_changes_nothing(sqlite, how):
+    warm(titles, sqlite)
+    block = transaction.atomic("default") if how == "at COMMIT" else nullcontext()
+    with transaction.atomic("default"):
+        assert is_hit(titles, sqlite)  # and holds a shared lock from now on
+        with pytest.raises(OperationalError, match="locked"):
+            elsewhere(rename_at_once, sqlite, block)
+        assert cached(titles, sqlite)[0] == "one"
+    assert elsewhere(cached, titles, sqlite)[0] == cached(titles, sqlite)[0] == "one"
+    rename(sqlite)
+    assert elsewhere(cached, titles, sqlite)[0] == cached(titles, sqlite)[0] == "changed"
