@@ -64,10 +64,8 @@ def change_tuples(found):
 
 
 def arrays(w):
-    if w.alias == "postgres":
-        told = ArrayAgg("posts__title", order_by="posts__pk")
-    else:
-        told = JSONArray("name", "name")
+    titles = ArrayAgg("posts__title", order_by="posts__pk")
+    told = titles if w.alias == "postgres" else JSONArray("name", "name")
     return [author.told for author in w.all(Author).order_by("pk").annotate(told=told)]
 
 
