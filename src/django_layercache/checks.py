@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Warn
 
 from django_layercache import conf
+from django_layercache.aliases import is_cluster, pool_of
 from django_layercache.checks_of_databases import check_databases
 from django_layercache.checks_of_models import check_models
 from django_layercache.checks_of_near import check_near
@@ -95,6 +97,28 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+def check_failover(**kwargs: Any) -> list[CheckMessage]:
+    """``ON_FAILOVER`` is about a Redis server that has replicas."""
+    if conf.get("ON_FAILOVER") != "keep" or _has_replicas(conf.get("CACHE")):
+        return []
+    return [
+        Warn(
+            "ON_FAILOVER is 'keep', which the store cannot do: it has no replicas, or is a cluster.",
+            hint="Leave it away, or name a Redis server with replicas in CACHE.",
+            id="layercache.W006",
+        )
+    ]
+
+
+def _has_replicas(alias: Any) -> bool:
+    if alias is None or alias not in settings.CACHES:
+        return False
+    try:
+        return not is_cluster(caches[alias]) and pool_of(caches[alias]) is not None
+    except Exception:  # check_settings says what is wrong with it
+        return True
+
+
 def _unknown_names(value: Mapping[Any, Any]) -> Iterator[CheckMessage]:
     for name in value:
         if name not in conf.DEFAULTS:
@@ -110,6 +134,7 @@ def _numbers() -> Iterator[CheckMessage]:
     rules: Sequence[tuple[str, Callable[[float], bool], str]] = (
         ("LEASE", lambda n: n > 0, "a number of seconds greater than 0, longer than any COMMIT takes"),
         ("GRACE", lambda n: n >= 0, "a number of seconds, 0 or more"),
+        ("FAILOVER_REPLICAS", lambda n: n >= 1 and n == int(n), "a number of replicas, 1 or more"),
         ("JITTER", lambda n: 0 <= n < 1, "a part of a timeout: 0 or more, and less than 1"),
         ("COMPRESS_FROM", lambda n: n >= 0, "a number of bytes, 0 or more, or None for never"),
         ("MAX_BYTES", lambda n: n > 0, "a number of bytes greater than 0"),
@@ -130,6 +155,7 @@ def _numbers() -> Iterator[CheckMessage]:
 def _words() -> Iterator[CheckMessage]:
     rules: Sequence[tuple[str, tuple[Any, ...], str]] = (
         ("ENABLED", (True, False), "True or False"),
+        ("ON_FAILOVER", ("drop", "keep"), "'drop' or 'keep'"),
         ("ON_OUTAGE", ("outbox", "refuse"), "'outbox' or 'refuse'"),
     )
     for name, allowed, what in rules:
@@ -187,4 +213,5 @@ def register_checks() -> None:
     register(check_middleware, Tags.caches)
     register(check_parsers, Tags.caches)
     register(check_near, Tags.caches)
+    register(check_failover, Tags.caches)
     register(check_deployment, Tags.caches, deploy=True)

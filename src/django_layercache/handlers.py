@@ -120,7 +120,8 @@ def make_store(longest_grace: float) -> Store:
     if pool is not None:
         from django_layercache.stores.redis import RedisStore
 
-        return RedisStore(pool, **options)
+        keeps = conf.get("ON_FAILOVER") == "keep"
+        return RedisStore(pool, replicas=conf.get("FAILOVER_REPLICAS") if keeps else 0, **options)
     servers = servers_of(caches[alias])
     if servers is None:
         raise InvalidSetting(

@@ -93,8 +93,8 @@ SWITCHED_OFF = {
         RESTART,
     ),
     "and does not trust itself before the grace is over": (
-        "redis.call('DEL', register)\n  begin_generation(now + grace)",
-        "redis.call('DEL', register)\n  begin_generation(now)",
+        "redis.call('DEL', register)\n    begin_generation(now + grace)",
+        "redis.call('DEL', register)\n    begin_generation(now)",
         RESTART,
     ),
     "a release takes its own mark only": ("live[ARGV[5]] = nil", "live = {}", TWO_WRITERS),

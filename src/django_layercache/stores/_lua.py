@@ -4,10 +4,10 @@ Keys of a namespace (all begin with its prefix):
 
 ``register``
     A hash without a TTL: the generation, the sequence, until when to distrust, the server's
-    identity, and every live mark (field ``m:<tag>``, value ``<writer> <expiry>`` pairs). It
-    is the second copy of the marks that DESIGN calls for, and here the only one: a pending
-    tag is one that has no token and a live mark in the register. If it is gone, the server
-    has lost data, and nothing is trusted before the grace is over.
+    identity, when the last mark was placed (``fed``), and every live mark (field ``m:<tag>``,
+    value ``<writer> <expiry>`` pairs). It is the second copy of the marks that DESIGN calls for,
+    and here the only one: a pending tag is one that has no token and a live mark in the register.
+    If it is gone, the server has lost data, and nothing is trusted before the grace is over.
 ``t:<tag>``
     The token of a settled tag.
 ``e:<key>``
@@ -46,11 +46,19 @@ if not is_sound() then
   sequence = nil
   begin_generation(now + grace)
 end
--- A server that was restarted or replaced may hold old data.
-local function follow(identity)
+-- A server that was restarted or replaced may hold old data. One that has been up for a while and
+-- was fed by the other until now is a replica, and has every mark, if those were acknowledged
+-- (*fed_since*). The other may have drawn tokens, though, that did not arrive.
+local function follow(identity, fed_since)
   if redis.call('HGET', register, 'identity') == identity then return end
-  redis.call('DEL', register)
-  begin_generation(now + grace)
+  local fed_at = tonumber(redis.call('HGET', register, 'fed') or nil)
+  if fed_since and fed_at and fed_at > fed_since then
+    sequence = math.max(sequence, now) + 60000000
+    redis.call('HSET', register, 'sequence', as_integer(sequence))
+  else
+    redis.call('DEL', register)
+    begin_generation(now + grace)
+  end
   redis.call('HSET', register, 'identity', identity)
 end
 -- In a cluster each call says whom it talks to: slots move, and connections stay.
@@ -143,6 +151,7 @@ return reply
 # ARGV: ..., writer, lease, tags.
 _MARK = """
 local writer, expiry = ARGV[5], as_integer(now + tonumber(ARGV[6]))
+redis.call('HSET', register, 'fed', as_integer(now))
 for i = 7, #ARGV do
   local live = live_marks(ARGV[i])
   live[writer] = expiry
@@ -190,9 +199,10 @@ if generation == ARGV[5] then redis.call('HSET', register, 'distrust', as_intege
 return 1
 """
 
-# ARGV: ..., identity. Run on each new connection, before anything else.
+# ARGV: ..., identity, and for how long the server must have been fed to be trusted. Run on each
+# new connection, before anything else.
 _IDENTIFY = """
-follow(ARGV[5])
+follow(ARGV[5], ARGV[6] and now - tonumber(ARGV[6]))
 return 1
 """
 

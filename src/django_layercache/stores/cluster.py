@@ -31,8 +31,8 @@ from django_layercache.stores.redis import (
     RedisStore,
     Steps,
     raise_refusals,
-    run_id_of,
     unpacked,
+    who_is_at,
 )
 from django_layercache.stores.resp import Refusal, packed
 
@@ -72,6 +72,7 @@ class ClusterStore(RedisStore):
         grace: float = 1.0,
         now: str = _lua.NOW,
     ) -> None:
+        self._replicas = 0
         self._prepare(f"layercache:1:{{layercache:{namespace}}}:", grace, now, WHOM)
         self._entries = f"layercache:1:{len(namespace)}:{namespace}:e:"
         self._nodes = Nodes(connect, _greet)
@@ -166,7 +167,7 @@ class ClusterStore(RedisStore):
 
 
 def _greet(wire: NodeWire) -> None:
-    wire.identity = run_id_of(wire).ljust(len(WHOM))[: len(WHOM)]
+    wire.identity = who_is_at(wire)[0].ljust(len(WHOM))[: len(WHOM)]
 
 
 def _all_tags(tags: Sequence[str], entry: Entry | None) -> Sequence[str]:

@@ -20,6 +20,12 @@ from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wir
 __all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "RedisStore", "Request", "Steps"]
 
 _TOKEN_TTL = 7 * 24 * 3600
+#: A mark that did not arrive at the replicas within so many seconds is one that could not be placed.
+_ACKNOWLEDGED_IN = 0.1
+#: A promoted replica that has been up for less than so many seconds is not told from a server that
+#: was restarted with old data; the servers' clocks differ by less.
+FED_FOR = 60.0
+_INVALIDATING = ("mark", "release", "reset")
 _SCRIPTS = ("read", "mark", "release", "reset", "end_grace", "identify")
 
 T = TypeVar("T")
@@ -43,6 +49,9 @@ class RedisStore:
     TLS and the rest are taken from it. The connections are our own, because each of them
     must check the server's identity before its first command, must not wait longer than
     a visitor would, and must not take longer than the server does.
+
+    With *replicas*, everything that invalidates has to be acknowledged by so many of them, and a
+    replica that is promoted is trusted. Without, no other server ever is.
     """
 
     exact = True
@@ -54,8 +63,11 @@ class RedisStore:
         *,
         namespace: str = "",
         grace: float = 1.0,
+        replicas: int = 0,
         now: str = _lua.NOW,
     ) -> None:
+        self._replicas = replicas
+        self._server: bytes | None = None
         self._prepare(f"layercache:1:{{{namespace}}}:", grace, now)
         self._wires = (SentinelWires if has_sentinels(pool) else Wires)(pool, self._identify)
         #: For what is not hot; on the project's own connections.
@@ -73,9 +85,16 @@ class RedisStore:
         self._recall = Recall(self._prefix, self._register, whom)
 
     def _identify(self, wire: Wire) -> None:
-        arguments = self._arguments(run_id_of(wire))
+        run_id, uptime = who_is_at(wire)
+        fed_for = [round((uptime - FED_FOR) * 1e6)] if self._replicas else []
+        arguments = self._arguments(run_id, *fed_for)
         command = packed("EVAL", self._sources["identify"], 1, self._register, *arguments)
         raise_refusals(wire.exchange(command, 1))
+        before, self._server = self._server, run_id
+        if self._replicas and before not in {None, run_id}:
+            # It may lack what could not be marked, and is in the outbox. Who is told that the
+            # store is away looks there before it trusts it again.
+            raise ConnectionResetError("another server has taken over")
 
     # -- the contract ---------------------------------------------------------------------
 
@@ -153,12 +172,21 @@ class RedisStore:
     ) -> Steps[list[Any]]:
         """The script *name* with each of these keys and arguments."""
         tails = [(len(keys), *keys, *arguments) for keys, arguments in calls]
+        wait = self._wait() if name in _INVALIDATING else []
         known = [packed("EVALSHA", self._digests[name], *tail) for tail in tails]
-        replies = yield Request(b"".join(known), len(tails))
+        replies = yield Request(b"".join(known + wait), len(known + wait))
         if any(map(_is_unknown_script, replies)):
             whole = [packed("EVAL", self._sources[name], *tail) for tail in tails]
-            replies = yield Request(b"".join(whole), len(tails))
-        return raise_refusals(replies)
+            replies = yield Request(b"".join(whole + wait), len(whole + wait))
+        raise_refusals(replies)
+        if wait and replies.pop() < self._replicas:
+            raise StoreUnavailable(f"{self._replicas} replicas did not acknowledge it")
+        return replies
+
+    def _wait(self) -> list[bytes]:
+        if not self._replicas:
+            return []
+        return [packed("WAIT", self._replicas, round(_ACKNOWLEDGED_IN * 1000))]
 
     # -- one round trip -------------------------------------------------------------------
 
@@ -197,11 +225,12 @@ class RedisStore:
         return Reading(entry, states, position, bool(in_grace), damage, seconds)
 
 
-def run_id_of(wire: Wire) -> bytes:
-    """The identity of the server at the other end: another one after a restart, and on any other server."""
+def who_is_at(wire: Wire) -> tuple[bytes, int]:
+    """The identity of the server, another one after a restart, and how many seconds it has been up."""
     (info,) = raise_refusals(wire.exchange(packed("INFO", "server"), 1))
-    lines = bytes(info).splitlines()
-    return next((line[7:].strip() for line in lines if line.startswith(b"run_id:")), b"unknown")
+    lines = (line.partition(b":") for line in bytes(info).splitlines())
+    found = {name: value.strip() for name, _, value in lines}
+    return found.get(b"run_id", b"unknown"), int(found.get(b"uptime_in_seconds", 0))
 
 
 def _ask(request: Request) -> Steps[Any]:

@@ -89,18 +89,15 @@ class SentinelWires(Wires):
         self._address: Address | None = None
         self._ask_at = 0.0
 
-    def _exchange(self, commands: bytes, count: int) -> list[Any]:
+    def follow(self) -> None:
         now = time.monotonic()
-        if now >= self._ask_at:
-            self._follow()
-            self._ask_at = now + ASK_EVERY
-        return super()._exchange(commands, count)
-
-    def _follow(self) -> None:
+        if now < self._ask_at:
+            return
         address = self._primary.get_master_address()
         if address != self._address:
             self.close()
             self._address = address
+        self._ask_at = now + ASK_EVERY
 
 
 def _patient(pool: redis.ConnectionPool) -> dict[str, Any]:

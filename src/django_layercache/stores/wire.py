@@ -105,6 +105,7 @@ class Wires:
         """:meth:`Wire.exchange` on one of the wires, or :exc:`StoreUnavailable`."""
         self.breaker.check()
         try:
+            self.follow()
             replies = self._exchange(commands, count)
         except (OSError, RedisError) as error:
             self.breaker.failed()
@@ -132,6 +133,9 @@ class Wires:
         replies = wire.exchange(commands, count)
         self.keep(wire)
         return replies
+
+    def follow(self) -> None:
+        """Before an exchange: see that the wires lead to the right server still."""
 
     def connect(self) -> Wire:
         """A new wire, which has been greeted."""
