@@ -83,6 +83,27 @@ def test_aliases_with_other_options_or_users_share_tags_and_no_entries():
         assert first.session != other.session
 
 
+class Context:
+    """Does not say what it is: its repr() has an address."""
+
+
+def test_a_session_is_spelt_alike_in_every_process():
+    def session(alias, options):
+        connection = connections[alias]
+        said = {**connection.settings_dict, "OPTIONS": options}
+        return ConnectionState(type(connection)(said, alias)).session
+
+    def here():
+        return {"b": [psycopg.ClientCursor, {1, 2}], "a": Context(), "f": session, "c": {"x": 1.5}}
+
+    one, other = here(), here()
+    assert session("default", one) == session("default", dict(reversed(other.items())))
+    assert " at 0x" not in session("default", one)
+    assert session("default", one) != session("other", one)
+    assert session("default", {"f": 1}) != session("default", {"f": "1"})
+    assert session("default", {"f": 1}) == session("other", {"f": 1})
+
+
 def test_a_database_may_be_given_an_identity(settings):
     default, other = (ConnectionState(connections[alias]) for alias in ("default", "other"))
     assert default.database != other.database

@@ -4,6 +4,8 @@ import hashlib
 import os
 import secrets
 from collections.abc import Mapping
+from enum import Enum
+from types import FunctionType, NoneType
 from typing import Any
 
 from django.conf import settings
@@ -68,6 +70,24 @@ class Database:
         it looks for tables in.
         """
         connection, said = self.connection, self.connection.settings_dict
-        return repr(
-            (said.get("USER"), said.get("OPTIONS"), connection.timezone_name, settings.USE_TZ)
-        )
+        options = _spelt(said.get("OPTIONS"), connection.alias)
+        return repr((said.get("USER"), options, connection.timezone_name, settings.USE_TZ))
+
+
+def _spelt(option: Any, alias: str) -> str:
+    """The same text in every process, as far as that can be had.
+
+    Of an object that does not tell what it is, there is nothing but where it was found: whatever
+    it is, it is the same in all processes under the same *alias*.
+    """
+    if isinstance(option, Mapping):
+        return repr(sorted((str(key), _spelt(value, alias)) for key, value in option.items()))
+    if isinstance(option, (list, tuple)):
+        return repr([_spelt(item, alias) for item in option])
+    if isinstance(option, (set, frozenset)):
+        return repr(sorted(_spelt(item, alias) for item in option))
+    if isinstance(option, (str, bytes, int, float, Enum, NoneType)):
+        return repr(option)
+    if isinstance(option, (type, FunctionType)):
+        return f"{option.__module__}.{option.__qualname__}"
+    return f"{type(option).__module__}.{type(option).__qualname__} of {alias}"

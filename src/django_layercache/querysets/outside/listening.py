@@ -117,18 +117,17 @@ class Listener:
         return changed
 
     def _release(self, changed: set[str]) -> None:
-        changed = set(tags.widened(changed))
         """After the commit, so new tokens are all it takes.
 
         Where the store is away, the others learn it from the outbox, and this process owes it.
         """
-        if not changed:
-            return
+        changed = set(tags.widened(changed))
         if len(changed) > MOST_TAGS:
             changed = tags.collapsed(changed)
         engine = get_engine()
         try:
-            engine.store.release("listener", changed)
+            if changed:
+                engine.store.release("listener", changed)
         except StoreUnavailable:
             engine.outages.owe(changed)
             self._leave_in_outbox(changed)
