@@ -6,7 +6,7 @@ from django.db import NotSupportedError, connections, transaction
 from django_layercache.querysets.procedures import as_declared
 from django_layercache.querysets.rawsql import effect_of
 from tests.querysets.conftest import STORES, on
-from tests.querysets.test_transactions import titles
+from tests.querysets.test_transactions import rename, titles
 from tests.querysets.world import World, cached, elsewhere, is_hit, outcomes, warm
 from tests.testapp.models import Tag
 
@@ -135,6 +135,23 @@ def test_a_procedure_that_commits_by_itself_is_seen_whole(world):
     world.execute("CALL testapp_proceed()")
     assert cached(titles, world)[0] == "ONE"
     assert outcomes(tags, world) == ["miss"]
+
+
+@POSTGRES
+def test_a_call_may_be_what_takes_the_snapshot(world):
+    world.execute("""
+        CREATE OR REPLACE FUNCTION harmless() RETURNS bigint LANGUAGE sql AS
+        $$ SELECT count(*) FROM testapp_post $$
+    """)
+    warm(titles, world)
+    with transaction.atomic("postgres"):
+        world.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with world.connection.cursor() as cursor:
+            cursor.callproc("harmless")
+        elsewhere(rename, world)
+        elsewhere(warm, titles, world)
+        assert cached(titles, world)[0] == "one"
+    assert cached(titles, world)[0] == "changed"
 
 
 @pytest.mark.django_db

@@ -1,12 +1,14 @@
 """What raw SQL is taken to read and to change."""
 
+from contextlib import nullcontext
+
 import pytest
 from django.db import connections, transaction
 
 from django_layercache import trace
 from django_layercache.querysets import rawsql
 from django_layercache.querysets.rawsql import ANYTHING, NOTHING, Effect, effect_of
-from tests.testapp.models import Author
+from tests.testapp.models import Author, Tag
 
 NONE = frozenset()
 
@@ -39,6 +41,9 @@ def writes(sql, vendor="postgresql"):
         ),
         ("  -- a comment\n /* and another */ UPDATE blog_post SET a = 1", {"blog_post"}),
         ("SELECT 1; DELETE FROM blog_post", {"blog_post"}),
+        ("COPY blog_post FROM '/tmp/file'", {"blog_post"}),
+        ('copy public."Blog_Post"(a, "b") from STDIN WITH (FORMAT csv)', {"blog_post"}),
+        ("COPY (DELETE FROM blog_tag RETURNING *) TO STDOUT", {"blog_tag"}),
     ),
 )
 def test_a_statement_changes_the_tables_that_it_names(sql, tables):
@@ -58,7 +63,9 @@ def test_a_statement_changes_the_tables_that_it_names(sql, tables):
         "EXECUTE prepared_write(1)",
         "SELECT refresh_everything()",
         "SELECT archive_old(id) FROM blog_post",
-        "COPY blog_post FROM '/tmp/file'",
+        "COPY blog_post (a) FROM STDIN; DELETE FROM blog_post",
+        "COPY (SELECT refresh_everything()) TO STDOUT",
+        "COPY BINARY blog_post FROM '/tmp/file'",
         "this is not SQL",
         "TRUNCATE TABLE blog_post RESTART IDENTITY CASCADE",
         "UPDATE blog_post SET a = 1 " + "-- long " * 5000,
@@ -83,6 +90,8 @@ def test_a_statement_that_cannot_be_read_changes_anything(sql):
         "ROLLBACK TO SAVEPOINT x",
         "VACUUM",
         "EXPLAIN SELECT * FROM blog_post",
+        "COPY blog_post (a, b) TO STDOUT",
+        "COPY (SELECT a FROM blog_post WHERE b IN (1, 2)) TO STDOUT WITH (FORMAT csv)",
     ),
 )
 def test_a_statement_that_only_reads_changes_nothing(sql):
@@ -195,6 +204,46 @@ def count_elsewhere():
     thread.start()
     thread.join()
     return outcomes[0]
+
+
+def tags(using):
+    with trace() as events:
+        names = [tag.name for tag in Tag.objects.using(using).cached()]
+    return names, events[-1].outcome
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+@pytest.mark.parametrize("atomic", (False, True))
+def test_copying_into_one_table_leaves_the_others_alone(atomic):
+    count("postgres"), tags("postgres")
+    with (
+        connections["postgres"].cursor() as cursor,
+        transaction.atomic(using="postgres") if atomic else nullcontext(),
+        cursor.copy("COPY testapp_tag (name) FROM STDIN") as copy,
+    ):
+        copy.write_row(["a"])
+    assert tags("postgres") == (["a"], "miss")
+    assert count("postgres") == (0, "hit")
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_copying_out_of_a_table_changes_nothing():
+    count("postgres")
+    with connections["postgres"].cursor() as cursor:
+        for statement in ("testapp_author", "(SELECT * FROM testapp_author)"):
+            with cursor.copy(f"COPY {statement} TO STDOUT") as copy:
+                assert list(copy.rows()) == []
+    assert count("postgres") == (0, "hit")
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_stream_of_a_query_changes_nothing_and_comes_row_by_row():
+    count("postgres")
+    with connections["postgres"].cursor() as cursor:
+        rows = cursor.stream("SELECT n, count(*) OVER () FROM generate_series(1, 3) AS n")
+        assert next(rows) == (1, 3)
+        rows.close()
+    assert count("postgres") == (0, "hit")
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "postgres"])

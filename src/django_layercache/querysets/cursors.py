@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -33,69 +34,98 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
         if state.sight.snapshot is None and state.in_transaction:
             take_snapshot(state)
         return execute()
-    effect = (
-        effect_of(sql, connection.vendor) if isinstance(sql, str) else _composed(sql, connection)
-    )
-    effect = procedures.as_declared(effect)
-    if effect.means_otherwise:
-        state.schema_changed = True
-        state.role_changed = state.role_changed or not effect.chooses_schema
+    effect = _effect(sql, connection)
+    _heed(state, effect)
     if effect.control:
         return _control(state, effect, execute)
-    if state.sight.snapshot is None and state.in_transaction:
-        take_snapshot(state)
-    if effect.writes is None or effect.writes:
-        _record(state, effect)
-        may_end = effect.may_end and state.in_transaction
-        around = transactions.perhaps_ending if may_end else transactions.writing
-        with around(connection, tags_of_effect(effect, connection)):
-            return execute()
-    _record(state, effect)
-    return execute()
+    with _doing(state, effect):
+        return execute()
 
 
-def call(
-    connection: BaseDatabaseWrapper, execute: Callable[[], Any], procedure: str | None = None
-) -> Any:
-    """*execute* a stored procedure, or what else may read and change anything."""
-    effect = ANYTHING
-    if procedure is not None:
-        effect = procedures.as_declared(NOTHING.calling(frozenset({spelt(procedure)})))
-    _record(state_of(connection), effect)
-    with transactions.writing(connection, tags_of_effect(effect, connection)):
+def call(connection: BaseDatabaseWrapper, procedure: str, execute: Callable[[], Any]) -> Any:
+    """*execute* the stored *procedure*."""
+    effect = procedures.as_declared(NOTHING.calling(frozenset({spelt(procedure)})))
+    with _doing(state_of(connection), effect):
         return execute()
 
 
 def watched(connection: BaseDatabaseWrapper, name: str, method: Callable[..., Any]) -> Any:
-    """The driver's *method*, one of :data:`UNWATCHED`, which may read and change anything."""
-    if name == "copy":
-        return lambda *args, **kwargs: _watched_copy(connection, method(*args, **kwargs))
-    if name == "executescript":
-        return lambda *args, **kwargs: _script(connection, lambda: method(*args, **kwargs))
-    if name == "stream":
-        # All of it at once: a generator could be left in the middle of its statement.
-        return lambda *args, **kwargs: iter(call(connection, lambda: list(method(*args, **kwargs))))
-    return lambda *args, **kwargs: call(connection, lambda: method(*args, **kwargs))
+    """The driver's *method*, one of :data:`UNWATCHED`."""
+
+    def run_watched(*args: Any, **kwargs: Any) -> Any:
+        if is_ours():
+            return method(*args, **kwargs)
+        state, effect = state_of(connection), ANYTHING
+        if name in _GET_STATEMENT:
+            effect = _effect(args[0] if args else next(iter(kwargs.values())), connection)
+            _heed(state, effect)
+        if effect.control:
+            effect = replace(ANYTHING, may_end=True)  # nobody says COMMIT like this
+        return _RUN.get(name, _at_once)(state, effect, lambda: method(*args, **kwargs))
+
+    return run_watched
 
 
-def _script(connection: BaseDatabaseWrapper, execute: Callable[[], Any]) -> Any:
-    """SQLite commits what is open before it runs a script, whatever Django believes."""
-    state = state_of(connection)
-    if not state.in_transaction:
-        return call(connection, execute)
-    _record(state, ANYTHING)
-    with transactions.perhaps_ending(connection, tags_of_effect(ANYTHING, connection)):
+def _at_once(state: ConnectionState, effect: Effect, execute: Callable[[], Any]) -> Any:
+    with _doing(state, effect):
         return execute()
 
 
+def _script(state: ConnectionState, effect: Effect, execute: Callable[[], Any]) -> Any:
+    """SQLite commits what is open before it runs a script, whatever Django believes."""
+    return _at_once(state, replace(effect, may_end=True), execute)
+
+
+def _stream(state: ConnectionState, effect: Effect, execute: Callable[[], Any]) -> Any:
+    """Psycopg's rows one by one; all of them at once from a statement that changes something.
+
+    A generator could be left in the middle of it.
+    """
+    if effect.changes_nothing:
+        return _at_once(state, effect, execute)
+    return iter(_at_once(state, effect, lambda: list(execute())))
+
+
 @contextmanager
-def _watched_copy(
-    connection: BaseDatabaseWrapper, copy: AbstractContextManager[Any]
+def _copy(
+    state: ConnectionState, effect: Effect, execute: Callable[[], AbstractContextManager[Any]]
 ) -> Iterator[Any]:
     """Psycopg's ``with cursor.copy(...) as copy``: the statement ends where the block does."""
-    _record(state_of(connection), ANYTHING)
-    with transactions.writing(connection, tags_of_effect(ANYTHING, connection)), copy as inside:
+    with _doing(state, effect), execute() as inside:
         yield inside
+
+
+_RUN = {"copy": _copy, "executescript": _script, "stream": _stream}
+#: Those whose first argument is a statement.
+_GET_STATEMENT = frozenset({"copy", "copy_expert", "stream"})
+
+
+def _heed(state: ConnectionState, effect: Effect) -> None:
+    if effect.means_otherwise:
+        state.schema_changed = True
+        state.role_changed = state.role_changed or not effect.chooses_schema
+
+
+@contextmanager
+def _doing(state: ConnectionState, effect: Effect) -> Iterator[None]:
+    """Around a statement that has *effect*."""
+    if state.sight.snapshot is None and state.in_transaction:
+        take_snapshot(state)
+    _record(state, effect)
+    if effect.changes_nothing:
+        yield
+        return
+    may_end = effect.may_end and state.in_transaction
+    around = transactions.perhaps_ending if may_end else transactions.writing
+    with around(state.connection, tags_of_effect(effect, state.connection)):
+        yield
+
+
+def _effect(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
+    is_text = isinstance(sql, str)
+    return procedures.as_declared(
+        effect_of(sql, connection.vendor) if is_text else _composed(sql, connection)
+    )
 
 
 def _composed(sql: Any, connection: BaseDatabaseWrapper) -> Effect:

@@ -35,6 +35,10 @@ class Effect:
     calls: frozenset[str] = frozenset()
     besides: Tables = _NONE
 
+    @property
+    def changes_nothing(self) -> bool:
+        return self.writes == _NONE
+
     def calling(self, functions: frozenset[str]) -> "Effect":
         """The same of a statement that also calls *functions*, of which nobody knows what they do."""
         if not functions or (self.writes is None and not self.calls):

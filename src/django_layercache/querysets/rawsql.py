@@ -13,11 +13,15 @@ from django_layercache.querysets.effects import ANYTHING, NOTHING, Control, Effe
 from django_layercache.querysets.sqlfunctions import KNOWN, VOLATILE, spelt, unknown_functions
 from django_layercache.querysets.sqlparser import HAS_PARSER, parse
 from django_layercache.querysets.sqltext import scan
+from django_layercache.tags import table_name
 
 __all__ = ["ANYTHING", "HAS_PARSER", "NOTHING", "Effect", "effect_of"]
 
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
-_NAME = re.compile(r"\s+((?:[\"`][^\"`]+[\"`]|[\w$]+)(?:\.(?:[\"`][^\"`]+[\"`]|[\w$]+))*)")
+_PART = r"(?:[\"`][^\"`]+[\"`]|[\w$]+)"
+_NAME = re.compile(rf"\s+((?:{_PART}\.)*({_PART}))")
+_COPIES = re.compile(rf"\s+(?:{_PART}\.)*({_PART})\s*(?:\([^()]*\)\s*)?(FROM|TO)\b", re.IGNORECASE)
+_COPIES_QUERY = re.compile(r"\s*\((.*)\)\s*TO\b", re.IGNORECASE | re.DOTALL)
 _PREPARES_TRANSACTION = re.compile(r".*?\bPREPARE\s+TRANSACTION\b", re.IGNORECASE | re.DOTALL)
 #: What else a session can be told that decides about the answers to others' statements: where tables
 #: are looked for, what the policies of rows look at (the role, variables with a dot in their name),
@@ -82,8 +86,8 @@ def _effect_on_rows(sql: str, vendor: str) -> Effect:
         return Effect(control="isolation") if _ISOLATION.search(sql) else _query(sql, vendor)
     if word in {"TABLE", "DECLARE", "FETCH"} and not _has_several_statements(sql):
         return Effect(reads=None)
-    if match is not None and word == "CALL":
-        return _procedure(sql, match.end())
+    if match is not None and word in {"CALL", "COPY"}:
+        return (_procedure if word == "CALL" else _copy)(sql, vendor, match.end())
     return _parsed(sql, vendor) or ANYTHING
 
 
@@ -129,8 +133,18 @@ def _query(sql: str, vendor: str) -> Effect:
     return parsed
 
 
-def _procedure(sql: str, name_from: int) -> Effect:
-    name = _NAME.match(sql, name_from)
+def _copy(sql: str, vendor: str, begin: int) -> Effect:
+    if _has_several_statements(sql):
+        return ANYTHING
+    if found := _COPIES.match(sql, begin):
+        table = frozenset({table_name(found[1])})
+        return Effect(writes=table) if found[2].upper() == "FROM" else Effect(reads=table)
+    found = _COPIES_QUERY.match(sql, begin)
+    return ANYTHING if found is None else _effect_on_rows(found[1], vendor)
+
+
+def _procedure(sql: str, _vendor: str, begin: int) -> Effect:
+    name = _NAME.match(sql, begin)
     if name is None or _has_several_statements(sql):
         return ANYTHING
     calls = unknown_functions(scan(sql).functions) | {spelt(name[1])}

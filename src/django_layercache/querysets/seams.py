@@ -183,7 +183,7 @@ def _install_cursors() -> None:
         original: Any, self: Any, procname: Any, params: Any = None, kparams: Any = None
     ) -> Any:
         return cursors.call(
-            self.db, lambda: original(self, procname, params, kparams), str(procname)
+            self.db, str(procname), lambda: original(self, procname, params, kparams)
         )
 
 
