@@ -7,6 +7,7 @@ Every process that was in debt drains all of them before it trusts the store aga
 import json
 import logging
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.db import connections, router
 
@@ -47,9 +48,10 @@ def _has_table(state: ConnectionState) -> bool:
 
 
 class DatabaseOutbox:
-    """The outboxes of all databases, as the engine sees them. Used from threads of its own only."""
+    """The outboxes of all databases, or of *aliases*, as the engine sees them. Used from threads of its own only."""
 
-    def __init__(self) -> None:
+    def __init__(self, aliases: Iterable[str] | None = None) -> None:
+        self._aliases = connections if aliases is None else list(aliases)
         self._with_table: set[tuple[str, str]] = set()
 
     def drain(self, touch: Callable[[Iterable[str]], None]) -> None:
@@ -57,6 +59,20 @@ class DatabaseOutbox:
 
     def look(self, touch: Callable[[Iterable[str]], None]) -> None:
         self._each(self._drain_one, touch)
+
+    def sizes(self) -> dict[str, int | None]:
+        """How many commits are in the outbox of each database; ``None`` where it has no table for them."""
+        sizes: dict[str, int | None] = {}
+
+        def count(alias: str, _: Any) -> None:
+            from django_layercache.models import OutboxEntry
+
+            with ours():
+                has_table = self._has_table(alias)
+                sizes[alias] = OutboxEntry.objects.using(alias).count() if has_table else None
+
+        self._each(count, lambda tags: None)
+        return sizes
 
     def _each(
         self,
@@ -66,7 +82,7 @@ class DatabaseOutbox:
         from django_layercache.models import OutboxEntry
 
         try:
-            for alias in connections:
+            for alias in self._aliases:
                 if is_primary(alias) and router.allow_migrate_model(alias, OutboxEntry):
                     drain(alias, touch)
         finally:
