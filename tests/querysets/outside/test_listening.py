@@ -275,6 +275,15 @@ def test_once_it_catches_up_and_ends(world, triggers, elsewhere):
     assert cached(titles, world)[0] == "theirs"
 
 
+def test_a_replica_is_refused(world, settings):
+    settings.LAYERCACHE = {
+        **settings.LAYERCACHE,
+        "DATABASES": {"postgres": {"replica_of": "default", "max_lag": 1}},
+    }
+    with pytest.raises(CommandError, match="name its primary"):
+        call_command("layercache_listen", database="postgres")
+
+
 def test_without_a_shared_store_it_is_refused(request, settings):
     use_store(request, settings, "local")
     with pytest.raises(CommandError, match="local"):

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_layercache.handlers import get_engine
+from django_layercache.querysets.databases import is_primary
 from django_layercache.querysets.outside.listening import Listener
 
 __all__ = ["Command"]
@@ -36,6 +37,8 @@ class Command(BaseCommand):
     def handle(self, *, database: str, once: bool, heartbeat: float, **options: Any) -> None:
         if connections[database].vendor != "postgresql":
             raise CommandError(f"{database!r} is not a PostgreSQL database.")
+        if not is_primary(database):
+            raise CommandError(f"{database!r} is a replica, which cannot notify: name its primary.")
         if get_engine().store.in_process:
             raise CommandError(
                 "The store is `local`: nobody but this process would hear of anything. "
