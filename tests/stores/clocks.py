@@ -1,5 +1,6 @@
 """A clock in hand for each kind of store."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -52,6 +53,19 @@ class ReadsTwice(RedisStore):
     def read_many(self, *args: Any) -> list[Reading]:
         super().read_many(*args)
         return super().read_many(*args)
+
+
+class Awaits(RedisStore):
+    """Whatever a reader does, it does on an event loop, and on a new one each time."""
+
+    def read(self, *args: Any) -> Reading:
+        return asyncio.run(self.aread(*args))
+
+    def read_many(self, *args: Any) -> list[Reading]:
+        return asyncio.run(self.aread_many(*args))
+
+    def write(self, *args: Any) -> None:
+        asyncio.run(self.awrite(*args))
 
 
 class RedisClock:

@@ -11,6 +11,7 @@ from django_layercache.stores.near_request import RequestTokens, token_snapshot
 from django_layercache.stores.redis import RedisStore
 from tests.services import MemcachedServer
 from tests.stores.clocks import (
+    Awaits,
     Clock,
     ClusterClock,
     LocalClock,
@@ -21,7 +22,8 @@ from tests.stores.clocks import (
 )
 
 NEAR = ("near a local one", "near a local one, in a request", "near redis")
-STORES = ("local", "redis", "django_redis", "cluster", "memcached", "memcached pool", *NEAR)
+REDIS = {"redis": RedisStore, "django_redis": ReadsTwice, "redis, awaited": Awaits}
+STORES = ("local", *REDIS, "cluster", "memcached", "memcached pool", *NEAR)
 
 
 @pytest.fixture(params=STORES)
@@ -47,8 +49,8 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
         yield from _near(request)
         return
     request.getfixturevalue("redis_server")
-    store_class = ReadsTwice if request.param == "django_redis" else RedisStore
-    made = RedisClock(pool_of(caches[request.param]), store_class=store_class)
+    alias, _, _ = request.param.partition(",")
+    made = RedisClock(pool_of(caches[alias]), store_class=REDIS[request.param])
     yield made
     made.store.close()
     for key in made.client.keys(f"{made.prefix}*"):

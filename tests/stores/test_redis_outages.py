@@ -326,6 +326,14 @@ def test_a_breaker_waits_longer_after_each_failed_probe_up_to_a_bound(hand: Hand
     assert waits == [1.0, 2.0, 4.0, 4.0, 4.0]
 
 
+def test_a_breaker_takes_many_failures_at_once_for_one(hand: Hand) -> None:
+    breaker = Breaker(shortest=1.0)
+    for _ in range(10):
+        breaker.failed()
+    hand.now += 1.0
+    assert not is_open(breaker)
+
+
 def test_a_breaker_closes_with_a_success_and_begins_anew(hand: Hand) -> None:
     breaker = Breaker(shortest=1.0)
     breaker.failed()

@@ -167,6 +167,17 @@ def test_a_wire_speaks_tls_and_trusts_whom_the_project_trusts(tls_server: TlsSer
         RedisStore(tls_server.pool()).read(None, ["a"])
 
 
+def test_a_wire_that_the_server_closed_is_replaced_and_the_visitor_does_not_notice(
+    make: Make, fresh_redis: RedisServer
+) -> None:
+    store = make()
+    before = store.read(None, ["a"]).states
+    with redis.Redis(host=fresh_redis.host, port=fresh_redis.port) as admin:
+        for _ in range(3):
+            admin.client_kill_filter(_type="normal", skipme=True)
+            assert store.read(None, ["a"]).states == before
+
+
 def test_a_wire_is_kept_for_whoever_comes_next(make: Make, fresh_redis: RedisServer) -> None:
     store = make()
     for _ in range(3):

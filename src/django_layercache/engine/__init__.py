@@ -1,6 +1,6 @@
 """The protocol: tags, tokens, scopes, get-or-build, mark, commit, release. No settings, no ORM, no HTTP."""
 
-from django_layercache.engine.core import Engine
+from django_layercache.engine.coroutines import Engine
 from django_layercache.engine.events import Event, Outcome, trace
 from django_layercache.engine.graces import OpenTransactions
 from django_layercache.engine.isolation import Isolation, is_not_after

@@ -1,6 +1,6 @@
 """One get-or-build in progress: every decision of the read protocol, and no I/O.
 
-:class:`~django_layercache.engine.core.Engine` drives it, once for sync and once for async
+:class:`~django_layercache.engine.coroutines.Engine` drives it, once for sync and once for async
 code. The numbers are those of the protocol's read rules:
 
 1. entry and tags are fetched together, before the source of truth is read;

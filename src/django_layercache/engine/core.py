@@ -1,12 +1,12 @@
-"""The engine: get-or-build, in sync and async code, on one store.
+"""The engine in sync code: get-or-build, on one store.
 
-The decisions are in :mod:`django_layercache.engine.attempts`; here is the I/O around them.
+The decisions are in :mod:`django_layercache.engine.attempts`; here is the I/O around them, and in
+:mod:`django_layercache.engine.coroutines` once more for async code.
 """
 
-import asyncio
 import random
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django_layercache.engine.attempts import MISS, Attempt
@@ -23,7 +23,7 @@ from django_layercache.engine.writes import Write
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import Entry, Reading, Store, Token, TokenState
 
-__all__ = ["Engine"]
+__all__ = ["Core", "asked"]
 
 _BYPASSED = "inside no_cache()"
 _DISABLED = "ENABLED is False"
@@ -31,7 +31,7 @@ _IN_DEBT = "the store was away, and is not trusted yet"
 _AWAY = "the store is away"
 
 
-class Engine:
+class Core:
     """All layers of a project share one.
 
     *isolation* tells, at each read, which transactions the reader is in. *lease* is how many
@@ -101,24 +101,37 @@ class Engine:
 
     def get_many(self, requests: Sequence[tuple[Recipe, Callable[[], Any]]]) -> list[Any]:
         """Many at once: what the store has comes in one round trip, the rest is built one by one."""
-        attempts = [self._attempt(recipe) for recipe, _ in requests]
-        usable = [attempt for attempt in attempts if self._may_use_store(attempt)]
-        wanted = [(attempt.recipe.key, attempt.recipe.tags) for attempt in usable]
-        values: dict[int, Any] = {}
+        attempts, usable = self._attempts(requests)
         try:
-            readings = self.store.read_many(wanted) if wanted else []
+            readings = self.store.read_many(asked(usable)) if usable else []
         except StoreUnavailable:
-            readings = []
-            for attempt in usable:
-                self._store_failed(attempt)
-        for attempt, reading in zip(usable, readings, strict=False):
-            values[id(attempt)] = self._judge(attempt, reading)
+            readings = self._all_failed(usable)
+        values = self._judged(usable, readings)
         return [
-            self._build(attempt, build)
-            if values.get(id(attempt), MISS) is MISS
-            else values[id(attempt)]
+            self._build(attempt, build) if (value := values[attempt]) is MISS else value
             for attempt, (_, build) in zip(attempts, requests, strict=True)
         ]
+
+    def _attempts(
+        self, requests: Sequence[tuple[Recipe, Callable[[], Any]]]
+    ) -> tuple[list[Attempt], list[Attempt]]:
+        """One for each of *requests*, and those of them that may use the store."""
+        attempts = [self._attempt(recipe) for recipe, _ in requests]
+        return attempts, [attempt for attempt in attempts if self._may_use_store(attempt)]
+
+    def _all_failed(self, attempts: Iterable[Attempt]) -> list[Reading]:
+        for attempt in attempts:
+            self._store_failed(attempt)
+        return []
+
+    def _judged(
+        self, attempts: Iterable[Attempt], readings: Iterable[Reading]
+    ) -> defaultdict[Attempt, Any]:
+        """The value of each attempt: ``MISS`` for those that got no reading."""
+        values: defaultdict[Attempt, Any] = defaultdict(lambda: MISS)
+        for attempt, reading in zip(attempts, readings, strict=False):
+            values[attempt] = self._judge(attempt, reading)
+        return values
 
     def peek(self, recipe: Recipe) -> Peek:
         """What :meth:`get_or_build` would do with *recipe* now."""
@@ -150,50 +163,6 @@ class Engine:
         if entry is not None:
             self._write(entry, *attempt.recipe.placed(value))
         return value
-
-    # -- the same for async code ----------------------------------------------------------
-
-    async def aget_or_build(self, recipe: Recipe, build: Callable[[], Awaitable[Any]]) -> Any:
-        """:meth:`get_or_build` with an async *build*; the store's I/O stays off the event loop."""
-        attempt = self._attempt(recipe)
-        if not self._may_use_store(attempt):
-            return await self._abuild(attempt, build)
-        value = await self._off_loop(self._look, attempt)
-        if value is not MISS:
-            return value
-        if self._must_not_wait(attempt):
-            return await self._abuild(attempt, build)
-        with self._flights.lead_or_join(recipe.key) as flight:
-            if flight is not None:
-                await flight.await_()
-                value = await self._off_loop(self._look, attempt)
-                if value is not MISS:
-                    return value
-            return await self._abuild(attempt, build)
-
-    async def arefresh(self, recipe: Recipe, build: Callable[[], Awaitable[Any]]) -> Any:
-        """:meth:`refresh` with an async *build*."""
-        attempt = self._attempt(recipe)
-        if self._may_use_store(attempt):
-            await self._off_loop(self._look, attempt, None)
-        return await self._abuild(attempt, build)
-
-    async def _abuild(self, attempt: Attempt, build: Callable[[], Awaitable[Any]]) -> Any:
-        try:
-            with open_scope(attempt.scope):
-                value = await build()
-        except BaseException:
-            attempt.fail()
-            raise
-        entry = self._finish(attempt, value, attempt.settle(value))
-        if entry is not None:
-            await self._off_loop(self._write, entry, *attempt.recipe.placed(value))
-        return value
-
-    async def _off_loop(self, function: Callable[..., Any], *args: Any) -> Any:
-        if self.store.in_process:
-            return function(*args)
-        return await asyncio.to_thread(function, *args)
 
     # -- what is read without being cached ------------------------------------------------
 
@@ -232,25 +201,30 @@ class Engine:
         """The current scope depends on *tags*. To be called before what they stand for is read."""
         self.record(tags, lambda: None)
 
-    async def aobserve(self, tags: Sequence[str]) -> None:
-        """:meth:`observe` off the event loop."""
-        await self._off_loop(self.observe, tags)
-
     def _fetch(self, scope: Scope, tags: Sequence[str]) -> tuple[Scope, Token | None]:
-        fetched, sequence = Scope(), None
-        missing = [tag for tag in tags if tag not in scope.states]
+        fetched, missing = self._known(scope, tags)
+        if not missing:
+            return fetched, None
+        try:
+            reading = self._read(None, missing)
+        except StoreUnavailable:
+            self._fetch_failed(fetched)
+            return fetched, None
+        fetched.observe(reading.states)
+        return fetched, reading.sequence
+
+    def _known(self, scope: Scope, tags: Sequence[str]) -> tuple[Scope, list[str]]:
+        """What *scope* knows of *tags*, and those that are to be fetched."""
+        fetched = Scope()
         fetched.observe({tag: scope.states[tag] for tag in tags if tag in scope.states})
         if self.outages.in_debt:
             fetched.forbid(_IN_DEBT)
-        elif missing:
-            try:
-                reading = self._read(None, missing)
-                fetched.observe(reading.states)
-                sequence = reading.sequence
-            except StoreUnavailable:
-                self.outages.owe()
-                fetched.forbid(_AWAY)
-        return fetched, sequence
+            return fetched, []
+        return fetched, [tag for tag in tags if tag not in scope.states]
+
+    def _fetch_failed(self, fetched: Scope) -> None:
+        self.outages.owe()
+        fetched.forbid(_AWAY)
 
     # -- hints ----------------------------------------------------------------------------
 
@@ -274,15 +248,6 @@ class Engine:
         if not self.outages.in_debt:
             self._write(Entry({}, hint), key, timeout)
 
-    async def aget_hint(self, key: str) -> bytes | None:
-        """:meth:`get_hint` off the event loop."""
-        hint: bytes | None = await self._off_loop(self.get_hint, key)
-        return hint
-
-    async def akeep_hint(self, key: str, hint: bytes, timeout: float | None) -> None:
-        """:meth:`keep_hint` off the event loop."""
-        await self._off_loop(self.keep_hint, key, hint, timeout)
-
     # -- writing --------------------------------------------------------------------------
 
     def new_write(self) -> Write:
@@ -297,7 +262,9 @@ class Engine:
             self.outages.owe_everything()
 
     def _read(self, key: str | None, tags: Sequence[str]) -> Reading:
-        reading = self.store.read(key, tags)
+        return self._noticed(self.store.read(key, tags))
+
+    def _noticed(self, reading: Reading) -> Reading:
         if reading.in_grace and self._graces is not None:
             self._graces.notice(reading)
         return reading
@@ -363,9 +330,17 @@ class Engine:
         return attempt.finish(value, states)
 
     def _write(self, entry: Entry, key: str, timeout: float | None) -> None:
-        if timeout is not None:
-            timeout *= self._random.uniform(1 - self._jitter, 1 + self._jitter)
         try:
-            self.store.write(key, entry, timeout)
+            self.store.write(key, entry, self._jittered(timeout))
         except StoreUnavailable:
             self.outages.owe()
+
+    def _jittered(self, timeout: float | None) -> float | None:
+        if timeout is None:
+            return None
+        return timeout * self._random.uniform(1 - self._jitter, 1 + self._jitter)
+
+
+def asked(attempts: Iterable[Attempt]) -> list[tuple[str, Sequence[str]]]:
+    """What *attempts* ask the store for."""
+    return [(attempt.recipe.key, attempt.recipe.tags) for attempt in attempts]

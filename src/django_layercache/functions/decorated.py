@@ -1,6 +1,5 @@
 """What ``@cached`` makes of a function: a callable, and a method where the function is one."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import update_wrapper
 from types import MethodType
@@ -137,11 +136,9 @@ class AsyncCachedFunction(_Decorated, Generic[P, R]):
         return cast("R", await get_engine().arefresh(recipe, build))
 
     async def get_many(self, calls: Iterable[Sequence[Any]]) -> list[R]:
-        """The values of several calls, each given as the tuple of its arguments."""
-        engine = get_engine()
+        """The values of several calls, each given as the tuple of its arguments, in one round trip."""
         orders = [self._order(call, {}) for call in self._calls(calls)]
-        values: list[R] = await asyncio.gather(*(engine.aget_or_build(*order) for order in orders))
-        return values
+        return await get_engine().aget_many(orders)
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget the value of this call; inside a transaction: at its COMMIT."""

@@ -17,9 +17,9 @@ The contract, for every operation that names tags:
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["PENDING", "Entry", "Reading", "Slot", "Store", "Token", "TokenState"]
+__all__ = ["PENDING", "AsyncStore", "Entry", "Reading", "Slot", "Store", "Token", "TokenState"]
 
 #: An opaque version of a tag: eight characters that name the store's *generation* (a new
 #: one whenever the store may have lost data), then the position in its sequence, padded to
@@ -129,4 +129,24 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back connections. The store may be used again afterwards."""
+        ...
+
+
+@runtime_checkable
+class AsyncStore(Protocol):
+    """What a store may offer besides: the operations of a reader, awaited on any event loop.
+
+    A cancelled one may have been carried out or not.
+    """
+
+    async def aread(self, key: str | None, tags: Sequence[str]) -> Reading:
+        """:meth:`Store.read`."""
+        ...
+
+    async def aread_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
+        """:meth:`Store.read_many`."""
+        ...
+
+    async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
+        """:meth:`Store.write`."""
         ...

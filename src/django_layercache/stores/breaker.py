@@ -16,6 +16,7 @@ class Breaker:
         self._longest = longest
         self._pause = shortest
         self._retry_at: float | None = None
+        self._is_probed = False
         self._lock = threading.Lock()
 
     def check(self) -> None:
@@ -29,14 +30,20 @@ class Breaker:
             if now < self._retry_at:
                 raise StoreUnavailable("the store failed a moment ago")
             self._retry_at = now + self._pause
+            self._is_probed = True
 
     def failed(self) -> None:
         with self._lock:
-            self._retry_at = time.monotonic() + self._pause
+            now = time.monotonic()
+            if self._retry_at is not None and now < self._retry_at and not self._is_probed:
+                return  # many were on their way, and all of them notice the same
+            self._is_probed = False
+            self._retry_at = now + self._pause
             self._pause = min(self._pause * 2, self._longest)
 
     def succeeded(self) -> None:
         if self._retry_at is not None:
             with self._lock:
                 self._retry_at = None
+                self._is_probed = False
                 self._pause = self._shortest

@@ -16,6 +16,7 @@ Keys of a namespace:
     An entry.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -108,6 +109,19 @@ class ClusterStore(RedisStore):
 
     def close(self) -> None:
         self._nodes.close()
+
+    # Each server that is asked has wires of its own, so this goes through threads.
+
+    async def aread(self, key: str | None, tags: Sequence[str]) -> Reading:
+        return await asyncio.to_thread(self.read, key, tags)
+
+    async def aread_many(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> list[Reading]:
+        return await asyncio.to_thread(self.read_many, requests)
+
+    async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
+        await asyncio.to_thread(self.write, key, entry, timeout)
 
     # -- entries --------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from django_layercache.serializers.reports import report_undecodable
 from django_layercache.stores import _lua, entries
 from django_layercache.stores._recall import Recall
 from django_layercache.stores.base import Entry, Reading, Token, TokenState
+from django_layercache.stores.loops import Lines
 from django_layercache.stores.resp import Refusal, packed
 from django_layercache.stores.sentinel import SentinelWires, has_sentinels
 from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
@@ -70,6 +71,7 @@ class RedisStore:
         self._server: bytes | None = None
         self._prepare(f"layercache:1:{{{namespace}}}:", grace, now)
         self._wires = (SentinelWires if has_sentinels(pool) else Wires)(pool, self._identify)
+        self._lines = Lines(self._wires)
         #: For what is not hot; on the project's own connections.
         self.client = redis.Redis(connection_pool=pool)
 
@@ -124,6 +126,18 @@ class RedisStore:
 
     def close(self) -> None:
         self._wires.close()
+        self._lines.close()
+
+    async def aread(self, key: str | None, tags: Sequence[str]) -> Reading:
+        return await self._arun(self._read(key, tags))
+
+    async def aread_many(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> list[Reading]:
+        return await self._arun(self._read_many(requests))
+
+    async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
+        await self._arun(self._write(key, entry, timeout))
 
     # -- the operations, without their I/O ------------------------------------------------
 
@@ -196,6 +210,14 @@ class RedisStore:
             request = next(steps)
             while True:
                 request = steps.send(self._wires.exchange(request.commands, request.number))
+        except StopIteration as done:
+            return cast("T", done.value)
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(await self._lines.exchange(request.commands, request.number))
         except StopIteration as done:
             return cast("T", done.value)
 

@@ -89,6 +89,9 @@ class SentinelWires(Wires):
         self._address: Address | None = None
         self._ask_at = 0.0
 
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._ask_at
+
     def follow(self) -> None:
         now = time.monotonic()
         if now < self._ask_at:

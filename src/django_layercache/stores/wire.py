@@ -9,7 +9,7 @@ packed before, and reads the replies; :class:`Wires` lends wires to threads and 
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
@@ -20,7 +20,14 @@ from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.breaker import Breaker
 from django_layercache.stores.resp import INCOMPLETE, Refusal, is_push, new_reader
 
-__all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "Wire", "Wires"]
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "RESPONSE_TIMEOUT",
+    "Wire",
+    "Wires",
+    "forget_in_children",
+    "was_replaced",
+]
 
 #: Seconds, where the project's own connection options say nothing.
 CONNECT_TIMEOUT = 0.25
@@ -99,13 +106,14 @@ class Wires:
         self.breaker = Breaker()
         self.options = own_options(pool)
         self.timeout: float = self.options["socket_timeout"]
-        _forked.add(self)
+        forget_in_children(self)
 
     def exchange(self, commands: bytes, count: int) -> list[Any]:
         """:meth:`Wire.exchange` on one of the wires, or :exc:`StoreUnavailable`."""
         self.breaker.check()
         try:
-            self.follow()
+            if self.is_due():
+                self.follow()
             replies = self._exchange(commands, count)
         except (OSError, RedisError) as error:
             self.breaker.failed()
@@ -113,10 +121,16 @@ class Wires:
         self.breaker.succeeded()
         return replies
 
+    def is_due(self) -> bool:
+        """Whether :meth:`follow` is to be called before a wire is used again."""
+        return False
+
+    def follow(self) -> None:
+        """See that the wires lead to where the server is now. May take a while."""
+
     def _exchange(self, commands: bytes, count: int) -> list[Any]:
-        try:
-            wire = self._idle.pop()
-        except IndexError:
+        wire = self.take()
+        if wire is None:
             return self._exchange_on(self.connect(), commands, count)
         try:
             replies = self._exchange_on(wire, commands, count)
@@ -124,7 +138,7 @@ class Wires:
             raise  # not tried again: the visitor has waited already
         except OSError:
             replies = None  # the server has closed it meanwhile, and others of its age as well
-        if replies is None or _was_replaced(replies):
+        if replies is None or was_replaced(replies):
             self.retire(wire)
             replies = self._exchange_on(self.connect(), commands, count)
         return replies
@@ -133,9 +147,6 @@ class Wires:
         replies = wire.exchange(commands, count)
         self.keep(wire)
         return replies
-
-    def follow(self) -> None:
-        """Before an exchange: see that the wires lead to the right server still."""
 
     def connect(self) -> Wire:
         """A new wire, which has been greeted."""
@@ -150,16 +161,31 @@ class Wires:
             raise
         return wire
 
+    def take(self) -> Wire | None:
+        """A wire that nobody uses, if there is one; to be given to :meth:`keep` afterwards."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def keep_new(self) -> None:
+        """Make a wire, for whoever takes one next."""
+        self.keep(self.connect())
+
+    def is_current(self, wire: Wire) -> bool:
+        """Whether *wire* was made after the last :meth:`close`."""
+        return wire.epoch == self._epoch
+
     def keep(self, wire: Wire) -> None:
         """Take *wire* back."""
-        if wire.epoch == self._epoch:
+        if self.is_current(wire):
             self._idle.append(wire)
         else:
             wire.close()
 
     def retire(self, wire: Wire) -> None:
         """Close all wires that are as old as *wire*."""
-        if wire.epoch == self._epoch:
+        if self.is_current(wire):
             self.close()
 
     def close(self) -> None:
@@ -175,7 +201,7 @@ class Wires:
         self.close()
 
 
-def _was_replaced(replies: list[Any]) -> bool:
+def was_replaced(replies: list[Any]) -> bool:
     """Whether the server is no primary any more, or has lost its replicas: another one may be it."""
     return Refusal in map(type, replies) and any(
         isinstance(reply, Refusal) and str(reply).startswith(("READONLY", "NOREPLICAS"))
@@ -203,12 +229,21 @@ def own_options(pool: redis.ConnectionPool) -> dict[str, Any]:
     return options
 
 
-_forked: "weakref.WeakSet[Wires]" = weakref.WeakSet()
+class _Forgetful(Protocol):
+    def forget(self) -> None: ...
+
+
+_forgetful: "weakref.WeakSet[_Forgetful]" = weakref.WeakSet()
+
+
+def forget_in_children(forgetful: _Forgetful) -> None:
+    """Have :meth:`forget` called in each child of this process."""
+    _forgetful.add(forgetful)
 
 
 def _after_fork() -> None:
-    for wires in list(_forked):
-        wires.forget()
+    for forgetful in list(_forgetful):
+        forgetful.forget()
 
 
 if hasattr(os, "register_at_fork"):
