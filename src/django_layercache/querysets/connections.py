@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_layercache import tags, tenants
 from django_layercache.engine import Write
 from django_layercache.handlers import get_engine
-from django_layercache.querysets.databases import Database, options_of
+from django_layercache.querysets.databases import Database
 from django_layercache.querysets.levels import Sight
 
 __all__ = ["ConnectionState", "state_of"]
@@ -73,7 +73,7 @@ class ConnectionState:
 
     @property
     def _declared_primary(self) -> "ConnectionState | None":
-        alias = options_of(self.connection.alias).get("replica_of")
+        alias = self._database.primary
         return None if alias is None else state_of(connections[alias])
 
     @property

@@ -34,20 +34,40 @@ def is_primary(alias: str) -> bool:
 class Database:
     """The database of one connection object of Django's."""
 
-    __slots__ = ("_content", "_place", "_private", "connection")
+    __slots__ = (
+        "_content", "_identity", "_place", "_primary", "_private", "_settings", "connection",
+    )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
         self._private = secrets.token_hex(8)
         self._place: tuple[Any, ...] = ()
         self._content = ""
+        self._settings: Mapping[str, Any] | None = None
+        self._identity: str | None = None
+        self._primary: str | None = None
+
+    @property
+    def primary(self) -> str | None:
+        """The alias of the one that this is declared to be a replica of."""
+        if self._settings is not conf.user_settings():
+            self._read_settings()
+        return self._primary
+
+    def _read_settings(self) -> None:
+        options = options_of(self.connection.alias)
+        self._identity, self._primary = options.get("identity"), options.get("replica_of")
+        self._settings = conf.user_settings()
 
     @property
     def content(self) -> str:
         """Eight digits for the database's content: the same for two aliases of one database."""
         said = self.connection.settings_dict
-        name = options_of(self.connection.alias).get("identity")
-        place = (name,) if name else (said["NAME"], said.get("HOST"), said.get("PORT"))
+        place: tuple[Any, ...] = said["NAME"], said.get("HOST"), said.get("PORT")
+        if self._settings is not conf.user_settings():
+            self._read_settings()
+        if self._identity:
+            place = (self._identity,)
         if place != self._place:
             identity = (self.connection.vendor, *map(str, place), *self._lifetime(str(place[0])))
             self._content = hashlib.blake2b(repr(identity).encode(), digest_size=4).hexdigest()
