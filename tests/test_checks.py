@@ -311,3 +311,11 @@ def test_a_request_has_to_begin_somewhere(name):
     assert ids(NEAR, LAYERCACHE=layercache, MIDDLEWARE=[]) == ["layercache.W005"]
     middleware = [f"django_layercache.middleware.{name}"]
     assert ids(NEAR, LAYERCACHE=layercache, MIDDLEWARE=middleware) == []
+
+
+@pytest.mark.parametrize(
+    ("cache", "found"), (("redis", []), ("memcached", ["layercache.E017"]), ("default", []))
+)
+def test_not_every_server_can_push(cache, found):
+    layercache = {"CACHE": cache, "NEAR": {"freshness": "pushed"}}
+    assert ids(NEAR, LAYERCACHE=layercache) == found

@@ -8,7 +8,8 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Warn
 
 from django_layercache import conf
-from django_layercache.handlers import FRESHNESS
+from django_layercache.exceptions import InvalidSetting
+from django_layercache.handlers import FRESHNESS, make_store, with_near_tier
 
 __all__ = ["check_near"]
 
@@ -55,6 +56,8 @@ def _useless(freshness: Any) -> Iterator[CheckMessage]:
             hint="Leave it away, or name the shared store in LAYERCACHE['CACHE'].",
             id="layercache.W004",
         )
+    elif freshness == "pushed":
+        yield from _unable()
     elif freshness == "request" and _SNAPSHOTS.isdisjoint(settings.MIDDLEWARE or ()):
         yield Warn(
             "LAYERCACHE['NEAR']['freshness'] is 'request', and nothing says where a request begins. "
@@ -62,3 +65,17 @@ def _useless(freshness: Any) -> Iterator[CheckMessage]:
             hint="Put django_layercache.middleware.TokenSnapshotMiddleware first in MIDDLEWARE.",
             id="layercache.W005",
         )
+
+
+def _unable() -> Iterator[CheckMessage]:
+    try:
+        store = make_store(longest_grace=0)
+    except Exception:  # the check of CACHE says so
+        return
+    try:
+        store = with_near_tier(store)
+    except InvalidSetting as error:
+        hint = "Choose 'strict' or 'request', or a Redis server for the store."
+        yield Error(str(error), hint=hint, id="layercache.E017")
+    finally:
+        store.close()

@@ -5,7 +5,7 @@ from changes (test suites do that).
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,10 +27,7 @@ from django_layercache.stores.near_request import RequestTokens
 __all__ = ["EngineHandler", "get_engine", "pool_of"]
 
 #: The near tier's levels of freshness.
-FRESHNESS: Mapping[str, Callable[[], Known]] = {
-    "strict": NothingKnown,
-    "request": RequestTokens,
-}
+FRESHNESS = ("strict", "request", "pushed")
 #: What a near tier's entries may take, if the settings say nothing.
 NEAR_BYTES = 64 * 1024 * 1024
 
@@ -136,11 +133,25 @@ def with_near_tier(store: Store, must_ask: Callable[[], bool] = lambda: False) -
     options = conf.get("NEAR")
     if options is None or store.in_process:
         return store
-    freshness = options.get("freshness", "strict")
-    if freshness not in FRESHNESS:
-        raise InvalidSetting(f"LAYERCACHE['NEAR']['freshness'] is {freshness!r}.")
+    known = _known(options.get("freshness", "strict"), store)
     max_bytes = options.get("max_bytes", NEAR_BYTES)
-    return NearStore(store, FRESHNESS[freshness](), max_bytes=max_bytes, must_ask=must_ask)
+    return NearStore(store, known, max_bytes=max_bytes, must_ask=must_ask)
+
+
+def _known(freshness: Any, store: Any) -> Known:
+    if freshness == "strict":
+        return NothingKnown()
+    if freshness == "request":
+        return RequestTokens()
+    if freshness != "pushed":
+        raise InvalidSetting(f"LAYERCACHE['NEAR']['freshness'] is {freshness!r}.")
+    if not getattr(store, "pushes", False):
+        raise InvalidSetting(
+            "LAYERCACHE['NEAR']['freshness'] is 'pushed', which takes a Redis server (not a cluster)."
+        )
+    from django_layercache.stores.near_pushed import PushedTokens
+
+    return PushedTokens(store)
 
 
 def _cache_is_overridden_away() -> bool:

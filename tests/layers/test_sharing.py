@@ -84,7 +84,7 @@ def test_values_take_about_as_much_memory_as_is_counted() -> None:
 # -- what callers get --------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["local", "strict", "request"])
+@pytest.fixture(params=["local", "strict", "request", "pushed"])
 def shared(request, settings):
     """A store in this process; or a near tier, where everything is one request."""
     if request.param == "local":

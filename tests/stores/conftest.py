@@ -7,6 +7,7 @@ from django.core.cache import caches
 
 from django_layercache.handlers import pool_of
 from django_layercache.stores.base import Store
+from django_layercache.stores.near_pushed import PushedTokens
 from django_layercache.stores.near_request import RequestTokens, token_snapshot
 from django_layercache.stores.redis import RedisStore
 from tests.services import MemcachedServer
@@ -20,8 +21,9 @@ from tests.stores.clocks import (
     ReadsTwice,
     RedisClock,
 )
+from tests.stores.near_tools import until
 
-NEAR = ("near a local one", "near a local one, in a request", "near redis")
+NEAR = ("near a local one", "near a local one, in a request", "near redis", "near redis, pushed")
 REDIS = {"redis": RedisStore, "django_redis": ReadsTwice, "redis, awaited": Awaits}
 STORES = ("local", *REDIS, "cluster", "memcached", "memcached pool", *NEAR)
 
@@ -70,6 +72,12 @@ def _near(request: pytest.FixtureRequest) -> Iterator[Clock]:
     """The near tier in front of others."""
     if request.param == "near redis":
         yield NearClock(request.getfixturevalue("redis_clock"))
+    elif request.param == "near redis, pushed":
+        shared = request.getfixturevalue("redis_clock")
+        known = PushedTokens(shared.store, pause=0.05)
+        until(lambda: known.tokens() is not None)
+        yield NearClock(shared, known)
+        known.close()
     elif request.param == "near a local one":
         yield NearClock(LocalClock())
     else:

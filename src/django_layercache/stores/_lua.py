@@ -8,6 +8,8 @@ Keys of a namespace (all begin with its prefix):
     value ``<writer> <expiry>`` pairs). It is the second copy of the marks that DESIGN calls for,
     and here the only one: a pending tag is one that has no token and a live mark in the register.
     If it is gone, the server has lost data, and nothing is trusted before the grace is over.
+``generation``
+    The generation once more, for who is told when it changes. Nobody reads it.
 ``t:<tag>``
     The token of a settled tag.
 ``e:<key>``
@@ -35,6 +37,7 @@ local function begin_generation(trusted_from)
   generation, sequence, distrust = nonce, math.max((sequence or 0) + 1, now), trusted_from
   redis.call('HSET', register, 'generation', generation,
              'sequence', as_integer(sequence), 'distrust', as_integer(distrust))
+  redis.call('SET', prefix .. 'generation', generation)
 end
 -- A register that somebody has tampered with is as good as none. NaN is less than nothing, and
 -- above 2^53 a sequence does not grow. A minute for clocks that step, and for graces that differ.

@@ -65,6 +65,8 @@ class ClusterStore(RedisStore):
     A server that has entries and is away is one that has none: everything else goes on.
     """
 
+    pushes = False  # each server tells of its own keys, and to whom after a failover?
+
     def __init__(
         self,
         connect: Callable[[], RedisCluster],

@@ -57,6 +57,8 @@ class RedisStore:
 
     exact = True
     in_process = False
+    #: Whether :meth:`track` can be called.
+    pushes = True
 
     def __init__(
         self,
@@ -138,6 +140,25 @@ class RedisStore:
 
     async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
         await self._arun(self._write(key, entry, timeout))
+
+    # -- what the near tier needs -----------------------------------------------------------
+
+    def track(self) -> Wire:
+        """A new wire on which the server says unasked which tokens have changed."""
+        wire = self._wires.connect()
+        try:
+            prefixes = ("PREFIX", f"{self._prefix}t:", "PREFIX", f"{self._prefix}generation")
+            raise_refusals(wire.exchange(packed("HELLO", "3"), 1))
+            raise_refusals(wire.exchange(packed("CLIENT", "TRACKING", "ON", "BCAST", *prefixes), 1))
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def tag_of(self, name: bytes) -> str | None:
+        """The tag whose token is under the key *name*; ``None`` for that of the generation."""
+        prefix, _, tag = name.decode("utf-8", "surrogatepass")[len(self._prefix) :].partition(":")
+        return tag if prefix == "t" else None
 
     # -- the operations, without their I/O ------------------------------------------------
 

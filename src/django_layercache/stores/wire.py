@@ -81,6 +81,12 @@ class Wire:
             if not is_push(reply):
                 replies.append(reply)
 
+    def take_all(self, messages: list[Any]) -> None:
+        """Move what is complete to *messages*, with what the server says unasked."""
+        gets = self.reader.gets
+        while (message := gets()) is not INCOMPLETE:
+            messages.append(message)
+
     def close(self) -> None:
         """In a child of the process that made it, only the child's copy."""
         self._connection.disconnect()
