@@ -27,7 +27,7 @@ class Tier:
     def __init__(self, pool: redis.ConnectionPool, namespace: str = "pushed") -> None:
         self.shared = RedisStore(pool, namespace=namespace, grace=0)
         self.other = RedisStore(pool, namespace=namespace, grace=0)
-        self.known = PushedTokens(self.shared, pause=0.02, bound=0.5)
+        self.known = PushedTokens(self.shared, pause=0.02, bound=5.0)
         self.near = NearStore(self.shared, self.known)
         self.asked = 0
         fetch = self.near._fetch
@@ -249,6 +249,7 @@ def test_a_server_that_says_nothing_is_trusted_no_longer_than_the_bound(
     own: Tier, fresh_redis: RedisServer
 ) -> None:
     own.learn("a")
+    own.known._bound = 0.5
     with fresh_redis.paused():
         stopped = time.monotonic()
         until(lambda: own.known.tokens() is None)
@@ -266,7 +267,7 @@ def test_a_process_that_was_paused_hears_first(own: Tier) -> None:
     own.known._pause = 60  # no answer is heard meanwhile, as no PING is sent
     until(lambda: own.link() is not None and not own.link()._pings)
     time.sleep(0.05)
-    asleep = 10.0
+    asleep = 100.0
     assert own.known.tokens() is None
 
 
