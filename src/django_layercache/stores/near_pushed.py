@@ -259,7 +259,7 @@ class PushedTokens:
             self._apply(link_now)
             if self._link is None:
                 return
-            if self._tokens.position[:8] != position[:8]:
+            if self._tokens.position[:8] not in {"", position[:8]}:
                 self._tokens = Tokens({})
             self._tokens.position = position
             link_now.ping(sent)
