@@ -55,8 +55,12 @@ class ReadsTwice(RedisStore):
         return super().read_many(*args)
 
 
-class Awaits(RedisStore):
+class Awaiting:
     """Whatever a reader does, it does on an event loop, and on a new one each time."""
+
+    aread: Any
+    aread_many: Any
+    awrite: Any
 
     def read(self, *args: Any) -> Reading:
         return asyncio.run(self.aread(*args))
@@ -66,6 +70,14 @@ class Awaits(RedisStore):
 
     def write(self, *args: Any) -> None:
         asyncio.run(self.awrite(*args))
+
+
+class Awaits(Awaiting, RedisStore):
+    """A `redis` store that is awaited."""
+
+
+class AwaitsNear(Awaiting, NearStore):
+    """A near tier that is awaited."""
 
 
 class RedisClock:
@@ -143,10 +155,15 @@ class ClusterClock:
 class NearClock:
     """The clock of the store behind a near tier. *known* is how fresh the tier is."""
 
-    def __init__(self, shared: LocalClock | RedisClock, known: Known | None = None) -> None:
+    def __init__(
+        self,
+        shared: LocalClock | RedisClock,
+        known: Known | None = None,
+        store_class: type[NearStore] = NearStore,
+    ) -> None:
         self.shared = shared
         clock = (lambda: shared.seconds) if isinstance(shared, LocalClock) else monotonic
-        self.store = NearStore(shared.store, known, clock=clock)
+        self.store = store_class(shared.store, known, clock=clock)
 
     def advance(self, seconds: float) -> None:
         self.shared.advance(seconds)

@@ -13,6 +13,7 @@ from django_layercache.stores.redis import RedisStore
 from tests.services import MemcachedServer
 from tests.stores.clocks import (
     Awaits,
+    AwaitsNear,
     Clock,
     ClusterClock,
     LocalClock,
@@ -23,7 +24,12 @@ from tests.stores.clocks import (
 )
 from tests.stores.near_tools import until
 
-NEAR = ("near a local one", "near a local one, in a request", "near redis", "near redis, pushed")
+NEAR = (
+    "near a local one",
+    "near a local one, in a request",
+    "near redis, awaited",
+    "near redis, pushed",
+)
 REDIS = {"redis": RedisStore, "django_redis": ReadsTwice, "redis, awaited": Awaits}
 STORES = ("local", *REDIS, "cluster", "memcached", "memcached pool", *NEAR)
 
@@ -70,8 +76,8 @@ def second_memcached_server(memcached_server: object) -> Iterator[MemcachedServe
 
 def _near(request: pytest.FixtureRequest) -> Iterator[Clock]:
     """The near tier in front of others."""
-    if request.param == "near redis":
-        yield NearClock(request.getfixturevalue("redis_clock"))
+    if request.param == "near redis, awaited":
+        yield NearClock(request.getfixturevalue("redis_clock"), store_class=AwaitsNear)
     elif request.param == "near redis, pushed":
         shared = request.getfixturevalue("redis_clock")
         known = PushedTokens(shared.store, pause=0.05)

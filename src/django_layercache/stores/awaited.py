@@ -30,7 +30,9 @@ class InPlace:
     async def aread(self, key: str | None, tags: Sequence[str]) -> Reading:
         return await self._run(self._store.read, key, tags)
 
-    async def aread_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
+    async def aread_many(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> list[Reading]:
         return await self._run(self._store.read_many, requests)
 
     async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:

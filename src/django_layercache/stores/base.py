@@ -143,7 +143,9 @@ class AsyncStore(Protocol):
         """:meth:`Store.read`."""
         ...
 
-    async def aread_many(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Reading]:
+    async def aread_many(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> list[Reading]:
         """:meth:`Store.read_many`."""
         ...
 

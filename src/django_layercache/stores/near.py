@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
+from django_layercache.stores.awaited import awaited
 from django_layercache.stores.base import Entry, Reading, Store, Token, TokenState
 from django_layercache.stores.shelf import Shelf, monotonic
 
@@ -106,6 +107,7 @@ class NearStore:
         self.shared = store
         self.exact = store.exact
         self.in_process = store.in_process
+        self._awaited = awaited(store)
         self._known: Known = NothingKnown() if known is None else known
         self._must_ask = must_ask
         self._clock = clock
@@ -166,6 +168,23 @@ class NearStore:
     def close(self) -> None:
         self._known.close()
         self.shared.close()
+
+    async def aread(self, key: str | None, tags: Sequence[str]) -> Reading:
+        reading = self._remembered(key, tags)
+        return (await self._arun(self._read([(key, tags)])))[0] if reading is None else reading
+
+    async def aread_many(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> list[Reading]:
+        readings = [self._remembered(*request) for request in requests]
+        unknown = [request for request, got in zip(requests, readings, strict=True) if got is None]
+        asked = iter(await self._arun(self._read(unknown)) if unknown else ())
+        return [next(asked) if reading is None else reading for reading in readings]
+
+    async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
+        await self._awaited.awrite(key, entry, timeout)
+        with self._lock:
+            self._shelf.put(key, entry, timeout)
 
     # -- reading, without the I/O ---------------------------------------------------------
 
@@ -232,6 +251,19 @@ class NearStore:
                 wanted = asking.send(self._fetch(wanted))
         except StopIteration as done:
             return cast("T", done.value)
+
+    async def _arun(self, asking: Asking[T]) -> T:
+        try:
+            wanted = next(asking)
+            while True:
+                wanted = asking.send(await self._afetch(wanted))
+        except StopIteration as done:
+            return cast("T", done.value)
+
+    async def _afetch(self, wanted: Sequence[Request]) -> list[Reading]:
+        if len(wanted) == 1:
+            return [await self._awaited.aread(*wanted[0])]
+        return await self._awaited.aread_many(wanted)
 
     def _fetch(self, wanted: Sequence[Request]) -> list[Reading]:
         if len(wanted) == 1:
