@@ -45,6 +45,7 @@ class Line:
         self._timeout = timeout
         self._waiting: deque[_Waiting] = deque()
         self._unsent = bytearray()
+        self._is_sending = False
         self._watch: asyncio.TimerHandle | None = None
         wire.socket.setblocking(False)
         loop.add_reader(wire.socket, self._receive)
@@ -52,15 +53,23 @@ class Line:
     def exchange(self, commands: bytes, count: int) -> "asyncio.Future[list[Any]]":
         """Send *commands*, which are *count*; the future has the replies, or an ``OSError``."""
         waiting = _Waiting(self._loop.create_future(), count, self._loop.time())
+        is_alone = not self._waiting
         self._waiting.append(waiting)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._check)
         self._unsent += commands
-        if len(self._unsent) == len(commands):  # else those before are being sent
+        if is_alone:
             self._send()
+        elif not self._is_sending:
+            # Others are about to come: what a burst of tasks asks goes out at once.
+            self._is_sending = True
+            self._loop.call_soon(self._send)
         return waiting.future
 
     def _send(self) -> None:
+        self._is_sending = False
+        if self.is_lost:
+            return
         try:
             del self._unsent[: self.wire.socket.send(self._unsent)]
         except _NOT_NOW:
@@ -69,6 +78,7 @@ class Line:
             self.lose(error)
             return
         if self._unsent:
+            self._is_sending = True
             self._loop.add_writer(self.wire.socket, self._send_rest)
 
     def _send_rest(self) -> None:
