@@ -131,7 +131,8 @@ class World:
         first = self._initial()
         for question in self.mix.warm:
             warmer = Process("(warm)", ((partial(Place.get, question=question),),))
-            world = World(replace(self.mix, processes=(warmer,), budgets={}, warm=()), self.subject)
+            mix = replace(self.mix, processes=(warmer,), budgets={}, warm=())
+            world = World(mix, self.subject, Mutations(store=self.mutations.store))
             state = world._initial()._replace(store=first.store, top=first.top)
             while choices := world.choices(state):
                 state = choices[0]().state
@@ -247,7 +248,11 @@ class World:
 
     def _happen(self, state: State, happening: Any) -> Step:
         state = state._replace(store=happening.content)
-        if happening.consequence == "lease" and not self.mix.lenient:
+        if (
+            happening.consequence == "lease"
+            and not self.mix.lenient
+            or happening.consequence == "time"
+        ):
             state = state._replace(overdue=state.overdue | self._in_doubt(state))
         elif happening.consequence == "grace":
             state = state._replace(overdue=state.overdue | state.exposed)
@@ -421,6 +426,8 @@ def _call(store: Any, request: Request, with_sequence: bool) -> Any:
             slot = store._entries.get(key)
             entry = None if slot is None else slot.entry
             return None if entry is None else (tuple(entry.tokens.items()), entry.payload)
+        case "pipeline", (commands,):
+            return store.pipeline(commands)
         case "position", ():
             return store.read(None, ()).sequence
         case "write", (key, tokens, payload):
@@ -440,6 +447,8 @@ def _describe(request: Request) -> str:
             return f"fetch {key!r} and the tokens of its tags" + (
                 f" and of {' '.join(tags)}" * bool(tags)
             )
+        case "pipeline", (commands,):
+            return ", ".join(map(repr, commands))
         case "entry", (key,):
             return f"fetch {key!r}, without its tags"
         case "read_many", (requests,):
