@@ -10,7 +10,7 @@ PIP     := $(BIN)/python -m pip -qq --disable-pip-version-check
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types docs bench django-suite services matrix clean
+.PHONY: help demo test lint format types docs bench fuzz django-suite services matrix clean
 .DELETE_ON_ERROR:
 
 help: ## List these commands
@@ -43,6 +43,9 @@ docs: $(STAMPS)/docs ## Build the documentation into docs/_build/html; a warning
 
 bench: $(STAMPS)/bench ## Measure, side by side with plain Django and its like (ARGS=--quick: roughly)
 	@$(VENV)/bench/bin/python -m benchmarks $(ARGS)
+
+fuzz: $(STAMPS)/test $(STAMPS)/fuzz ## Feed all decoders with what atheris makes up, a minute each (ARGS='--seconds 600 rows')
+	@$(BIN)/python scripts/fuzz.py $(ARGS)
 
 django-suite: $(STAMPS)/test ## Run Django's own tests with every model's queries cached (ARGS=--help: which, and where)
 	@$(BIN)/python scripts/django_suite $(ARGS)

@@ -52,7 +52,7 @@ def decoded_headers(hint: bytes | None) -> list[str] | None:
     if hint is None:
         return None
     try:
-        headers = json.loads(hint)
+        headers = json.loads(hint.decode())
     except (ValueError, RecursionError):
         return None
     is_list = isinstance(headers, list) and all(isinstance(name, str) for name in headers)

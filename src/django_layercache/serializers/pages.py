@@ -53,7 +53,7 @@ def _load(data: bytes) -> Page:
     if not data.startswith(FORMAT):
         raise ValueError("another format")
     end = _PREFIX + int(data[len(FORMAT) : _PREFIX], 16)
-    status, reason, charset, headers, varies, expires = json.loads(data[_PREFIX:end])
+    status, reason, charset, headers, varies, expires = json.loads(data[_PREFIX:end].decode())
     if type(status) is not int or not 100 <= status <= 599:
         raise ValueError("not a status")
     codecs.lookup(charset)
