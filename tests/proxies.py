@@ -13,14 +13,20 @@ if TYPE_CHECKING:
     from tests.services import Server
 
 
+class Nowhere:
+    """A server at whose address nobody is."""
+
+    port = 1
+
+
 class Proxy:
     """Passes on what comes to `port` to `target`, each connection to what that is when it is made.
 
     `swallow_answers`: the server gets and does what it is told, and nobody hears of it.
     """
 
-    def __init__(self, target: Server) -> None:
-        self.target = target
+    def __init__(self, target: Server | Nowhere) -> None:
+        self.target: Server | Nowhere = target
         self.swallow_answers = False
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]

@@ -3,11 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 
 from django_layercache.engine import Engine, trace
 from django_layercache.engine.outages import Outages
+from django_layercache.exceptions import StoreUnavailable
+from django_layercache.stores.base import PENDING
 from tests.engine.tools import Builder, FailingStore, RemoteStore, change, recipe
 
 
@@ -110,6 +113,25 @@ def test_what_is_built_around_something_that_was_away_is_not_stored(
     engine.get_or_build(recipe("page"), page)
     assert not store._entries.slots
     until_paid(engine)
+
+
+def test_marks_that_were_placed_after_all_are_taken_away_when_the_debt_is_paid(
+    engine: Engine, store: FailingStore, outbox: ListOutbox
+) -> None:
+    """The server was slow; the writer has not waited for the answer."""
+    real = store.mark
+
+    def place_and_say_nothing(*args: Any) -> None:
+        real(*args)
+        raise StoreUnavailable("no answer in time")
+
+    store.mark = place_and_say_nothing  # type: ignore[method-assign]
+    store.away = {"release"}
+    commit_while_away(engine, outbox, "a")
+    assert store.read(None, ["a"]).states["a"] is PENDING
+    store.away = set()
+    until_paid(engine)
+    assert store.read(None, ["a"]).states["a"] is not PENDING
 
 
 @pytest.mark.parametrize("away", ("mark", "release", "all"))

@@ -22,8 +22,7 @@ def use(server, settings, **more):
         **settings.CACHES,
         "own": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": server.url},
     }
-    # A server that was stopped places, when it goes on, the marks that nobody waits for any more: they live a lease.
-    settings.LAYERCACHE = {"CACHE": "own", "GRACE": 0.2, "LEASE": 2, **more}
+    settings.LAYERCACHE = {"CACHE": "own", "GRACE": 0.2, **more}
     wait_until_trusted()
 
 

@@ -9,7 +9,7 @@ the debt.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -20,6 +20,9 @@ __all__ = ["Outages", "Outbox"]
 
 #: Seconds between two looks into the outbox while the store answers.
 LOOK_EVERY = 1.0
+
+#: A writer that has no marks.
+_NOBODY = "outage"
 
 logger = logging.getLogger("django_layercache.engine")
 
@@ -47,7 +50,8 @@ class Outages:
         self._store = store
         self._pause = pause
         self._lock = threading.Lock()
-        self._owed: set[str] = set()
+        #: Tags, by the writer whose marks may be on them.
+        self._owed: dict[str, set[str]] = {}
         self._owes_everything = False
         self._in_debt = False
         self._debts = 0
@@ -68,10 +72,16 @@ class Outages:
                 self._see_that_it_is_paid()
         return True
 
-    def owe(self, tags: Iterable[str] = (), *, everything: bool = False) -> None:
-        """The store did not answer; *tags* were committed that it does not know of."""
+    def owe(
+        self, tags: Iterable[str] = (), *, writer: str = _NOBODY, everything: bool = False
+    ) -> None:
+        """The store did not answer; *tags* were committed that it does not know of.
+
+        *writer* has tried to mark them. A server that was slow places the marks when nobody
+        waits for that any more: they are released under the same name.
+        """
         with self._lock:
-            self._owed.update(tags)
+            self._add({writer: set(tags)})
             self._owes_everything |= everything
             self._debts += 1
             self._announce()
@@ -146,11 +156,11 @@ class Outages:
     def _pay(self) -> bool:
         with self._lock:
             debts = self._debts
-            owed, self._owed = self._owed, set()
+            owed, self._owed = self._owed, {}
             everything, self._owes_everything = self._owes_everything, False
         if not self._settle(owed, everything):
             with self._lock:
-                self._owed |= owed
+                self._add(owed)
                 self._owes_everything |= everything
             return False
         with self._lock:
@@ -164,12 +174,18 @@ class Outages:
             logger.warning("The store is back, and knows what it missed.")
         return True
 
-    def _settle(self, owed: set[str], everything: bool) -> bool:
+    def _add(self, owed: Mapping[str, set[str]]) -> None:
+        for writer, tags in owed.items():
+            if tags:
+                self._owed.setdefault(writer, set()).update(tags)
+
+    def _settle(self, owed: Mapping[str, set[str]], everything: bool) -> bool:
         try:
             self._store.read(None, ())  # does it answer at all?
             if everything:
                 self._store.reset()
-            self._touch(owed)
+            for writer, tags in owed.items():
+                self._store.release(writer, tags)
             if self.outbox is not None:
                 self.outbox.drain(self._touch)
         except StoreUnavailable:
@@ -192,4 +208,4 @@ class Outages:
     def _touch(self, tags: Iterable[str]) -> None:
         # A release of a mark that is not there draws a new token all the same.
         if tags := list(tags):
-            self._store.release("outage", tags)
+            self._store.release(_NOBODY, tags)

@@ -70,7 +70,7 @@ class Write:
                 self._store.release(self._writer, self._marked)
             except StoreUnavailable:
                 # The lease covers it where the mark was placed; the debt covers the rest.
-                self._outages.owe(self._marked)
+                self._outages.owe(self._marked, writer=self._writer)
         self.abandon()
 
     def abandon(self) -> None:

@@ -9,7 +9,11 @@ __all__ = ["Breaker"]
 
 
 class Breaker:
-    """Open after a failure, for *shortest* seconds, doubling up to *longest*; then one caller probes."""
+    """Open after a failure, for *shortest* seconds, doubling up to *longest*; then one caller probes.
+
+    Nobody else does before that one has an answer, or *longest* is over: it may have been
+    interrupted.
+    """
 
     def __init__(self, *, shortest: float = 0.1, longest: float = 2.0) -> None:
         self._shortest = shortest
@@ -29,7 +33,7 @@ class Breaker:
             now = time.monotonic()
             if now < self._retry_at:
                 raise StoreUnavailable("the store failed a moment ago")
-            self._retry_at = now + self._pause
+            self._retry_at = now + self._longest
             self._is_probed = True
 
     def failed(self) -> None:

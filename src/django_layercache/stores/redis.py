@@ -196,7 +196,9 @@ class RedisStore:
     def _write(self, key: str, entry: Entry, timeout: float | None) -> Steps[Any]:
         expiry = () if timeout is None else ("PX", max(1, round(timeout * 1000)))
         data = entries.pack(key, entry)
-        return _ask(Request(packed("SET", self._entry_key(key), data, *expiry)))
+        (reply,) = yield Request(packed("SET", self._entry_key(key), data, *expiry))
+        if not _is(reply, "OOM"):  # no room for an entry, which is nobody's loss
+            raise_refusals([reply])
 
     def _script(self, name: str, keys: Sequence[str], *arguments: Any) -> Steps[Any]:
         (reply,) = yield from self._scripts(name, [(keys, self._arguments(*arguments))])
@@ -291,7 +293,11 @@ def unpacked(key: str, data: bytes) -> tuple[Entry | None, str]:
 
 def _is_unknown_script(reply: Any) -> bool:
     """Whether the server was restarted, or has forgotten its scripts."""
-    return isinstance(reply, Refusal) and str(reply).startswith("NOSCRIPT")
+    return _is(reply, "NOSCRIPT")
+
+
+def _is(reply: Any, refusal: str) -> bool:
+    return isinstance(reply, Refusal) and str(reply).startswith(refusal)
 
 
 def raise_refusals(replies: list[Any]) -> list[Any]:
