@@ -1,6 +1,7 @@
 """The process in which one group of apps is tested: Django's own ``runtests``, and little around it."""
 
 import atexit
+import gc
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ def main() -> None:
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     import runtests
 
+    tidy_up_after_failures()
     if OPTIONS["autocommit"]:
         commit_for_real()
     if not OPTIONS["plain"]:
@@ -57,6 +59,20 @@ class Runner(DiscoverRunner):
         }
         Path(OPTIONS["results"]).write_text(json.dumps(results))
         return result
+
+
+def tidy_up_after_failures() -> None:
+    """What fails before it disconnects a receiver leaves it to the tests after it, until it is collected."""
+    run = testcases.SimpleTestCase.run
+
+    def run_and_collect(self: Any, result: Any = None) -> Any:
+        before = result and len(result.failures) + len(result.errors)
+        done = run(self, result)
+        if result and len(result.failures) + len(result.errors) > before:
+            gc.collect()
+        return done
+
+    testcases.SimpleTestCase.run = run_and_collect
 
 
 def allow_fewer_queries() -> None:
