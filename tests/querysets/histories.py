@@ -24,12 +24,22 @@ ROWS = 4
 WRITERS = 3
 READERS = ("autocommit", "read committed", "repeatable read", "serializable")
 ALIAS = "postgres"
+UPDATE = "UPDATE testapp_post SET views = views + 1 WHERE id = %s"
 #: Of the stale reads, those that are told in words.
 MOST_TOLD = 20
 
 
 class Layercache:
     """How the histories use the library. ``benchmarks`` has the same for others."""
+
+    def warm_up(self):
+        """Import and parse what each process would have to, so that it lives long enough to write."""
+        import redis  # noqa: F401
+
+        from django_layercache.querysets.rawsql import effect_of
+        from django_layercache.stores import redis as store  # noqa: F401
+
+        effect_of(UPDATE, "postgresql")
 
     def cached(self, queryset):
         """*queryset*, to be answered from the cache."""
@@ -86,7 +96,7 @@ def raise_numbers(caching, posts, row):
 
     def in_sql():
         with connections[ALIAS].cursor() as cursor:
-            cursor.execute("UPDATE testapp_post SET views = views + 1 WHERE id = %s", [row])
+            cursor.execute(UPDATE, [row])
 
     def in_a_transaction():
         with transaction.atomic(ALIAS):
@@ -314,9 +324,7 @@ def in_children(jobs):
 
 
 def warm_up():
-    """Import what the children would have to, so that they live long enough to write. Connect to nothing."""
-    import redis  # noqa: F401
-    import sqlglot  # noqa: F401
+    """Import what the children would have to. Connect to nothing."""
     from django.db import connections
 
     from tests.testapp.models import Post
@@ -343,6 +351,7 @@ def slow_down_commits():
 def play(caching, seconds, *, goes_on=False):
     """A history of *seconds*; returns what was counted, and what was stale."""
     warm_up()
+    caching.warm_up()
     slow_down_commits()
     board = Board()
     deadline = time.monotonic() + seconds
