@@ -59,17 +59,20 @@ def oracle(caching: Any, every: int) -> dict[str, Any]:
     writes = list(WRITES)
     r.shuffle(writes)
     wrong = inside = failed = 0
+    needless: dict[str, float] = {}
     for step, name in enumerate(writes):
+        way = WAYS[step % len(WAYS)]
         sample = r.sample(asked.queries, min(25, len(asked.queries)))
         try:
-            inside += len(
-                in_some_way(WAYS[step % len(WAYS)], WRITES[name], world, r, sample, asked)
-            )
+            inside += len(in_some_way(way, WRITES[name], world, r, sample, asked))
         except Exception as error:
             failed += 1
             print(f"{name}: {error!r}", file=sys.stderr)
+        before = asked.count["needless"]
         wrong += len(asked.compare())
-    return {**asked.count, "wrong": wrong, "wrong inside": inside, "writes that failed": failed}
+        needless[f"{name} ({way})"] = (asked.count["needless"] - before) / len(asked.queries)
+    counts = {"wrong": wrong, "wrong inside": inside, "writes that failed": failed}
+    return {**asked.count, **counts, "needless after": needless}
 
 
 if __name__ == "__main__":
