@@ -15,7 +15,7 @@ from django_layercache.stores.redis import RedisStore
 from tests.engine.tools import Builder, recipe
 from tests.services import free_port
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+with_databases = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 
 @pytest.fixture
@@ -53,6 +53,7 @@ def calls_of(client):
     return {name: stats["calls"] for name, stats in client.info("commandstats").items()}
 
 
+@with_databases
 def test_clear_empties_the_namespace_and_no_other(namespace):
     mine, theirs = get_engine(), another_project(f"{namespace}-2")
     wanted = [recipe("with a tag", "a"), recipe("without any")]
@@ -64,13 +65,14 @@ def test_clear_empties_the_namespace_and_no_other(namespace):
     theirs.store.reset()
 
 
-def test_clear_takes_the_same_few_commands_however_much_there_is(namespace):
+def test_clear_takes_the_same_few_commands_however_much_there_is(redis_server):
     client, took = caches["redis"]._cache.get_client(), []
+    project = another_project("clear")
     for entries in (1, 100):
         for number in range(entries):
-            get_engine().get_or_build(recipe(f"k{number}", "a"), Builder("x"))
+            project.get_or_build(recipe(f"k{number}", "a"), Builder("x"))
         client.config_resetstat()
-        get_engine().store.reset()
+        project.store.reset()
         calls = calls_of(client)
         took.append(sum(calls.values()))
         assert not {
@@ -79,9 +81,9 @@ def test_clear_takes_the_same_few_commands_however_much_there_is(namespace):
     assert took[0] == took[1]
 
 
-def test_two_projects_of_one_server_never_meet(namespace):
+def test_two_projects_of_one_server_never_meet(redis_server):
     """Not even where one's namespace begins like another's, or holds what divides the parts of a key."""
-    names = [namespace, f"{namespace}}}:e:k", f"{namespace}:", "", "*", f"{{{namespace}}}"]
+    names = ["one", "one}:e:k", "one:", "", "*", "{one}"]
     projects = [another_project(name) for name in names]
     for name, project in zip(names, projects, strict=True):
         assert project.get_or_build(recipe("k", "a"), Builder(f"of {name}")) == f"of {name}"
@@ -95,6 +97,7 @@ def test_two_projects_of_one_server_never_meet(namespace):
         assert project.get_or_build(recipe("k", "a"), Builder(f"new {name}")) == f"new {name}"
 
 
+@with_databases
 def test_drain_tells_the_store_what_is_in_the_outbox(namespace):
     calls = []
 
@@ -110,6 +113,7 @@ def test_drain_tells_the_store_what_is_in_the_outbox(namespace):
     assert weather() == 2
 
 
+@with_databases
 def test_status_tells_how_the_store_and_the_outbox_are(namespace):
     OutboxEntry.objects.using("other").create(tags="not in JSON")  # which nobody can drain
     facts = json.loads(run("status", "--json", "--database", "default", "--database", "other"))
@@ -124,14 +128,19 @@ def test_status_tells_how_the_store_and_the_outbox_are(namespace):
     OutboxEntry.objects.using("other").all().delete()
 
 
-@pytest.mark.parametrize("action", ("clear", "drain", "status"))
-def test_a_store_that_is_away_is_an_error_with_a_code_of_its_own(away, action):
-    databases = () if action == "clear" else ("--database", "default")
-    with pytest.raises(CommandError, match="The store is away") as raised:
-        run(action, *databases)
-    assert raised.value.returncode == 2
+@with_databases
+def test_a_store_that_is_away_is_an_error_with_a_code_of_its_own(away):
+    for arguments in (
+        ("clear",),
+        ("drain", "--database=default"),
+        ("status", "--database=default"),
+    ):
+        with pytest.raises(CommandError, match="The store is away") as raised:
+            run(*arguments)
+        assert raised.value.returncode == 2
 
 
+@with_databases
 def test_what_could_not_be_drained_stays_in_the_outbox(away):
     OutboxEntry.objects.create(tags=json.dumps(["#weather"]))
     with pytest.raises(CommandError):
@@ -145,6 +154,7 @@ def test_the_store_of_this_process_alone_is_an_error(action):
         run(action)
 
 
+@with_databases
 def test_the_store_of_this_process_alone_has_a_status():
     assert json.loads(run("status", "--json", "--database", "default"))["store"] == "LocalStore"
 
