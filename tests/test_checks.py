@@ -219,6 +219,10 @@ def test_a_model_that_does_not_exist_is_an_error(name):
         {"refresh": ["testapp.pots"]},
         {"refresh": ["testapp.post", "elsewhere_table"]},
         {"refresh": [3]},
+        {"refresh": {"reads": ["testapp.pots"]}},
+        {"refresh": {"reads": None}},
+        {"refresh": {"changes": "testapp.post", "reads": []}},
+        {"refresh": {"writes": []}},
     ],
 )
 def test_procedures_that_change_what_is_no_model_are_an_error(procedures):
@@ -227,6 +231,7 @@ def test_procedures_that_change_what_is_no_model_are_an_error(procedures):
 
 def test_procedures_that_change_models_or_their_tables_are_fine():
     good = {"refresh": ["testapp.Post", "testapp_author"], "app.log": [], "other": ("auth.user",)}
+    good |= {"pure": {"reads": []}, "both": {"reads": ["auth.user"], "changes": ["testapp.post"]}}
     assert settings_ids(PROCEDURES=good) == []
 
 

@@ -2,13 +2,15 @@
 
 import pytest
 from django.db import NotSupportedError, connections, transaction
+from django.db.models import Func, IntegerField, Value
 
+from django_layercache import trace
 from django_layercache.querysets.procedures import as_declared
 from django_layercache.querysets.rawsql import effect_of
 from tests.querysets.conftest import STORES, on
 from tests.querysets.test_transactions import rename, titles
 from tests.querysets.world import World, cached, elsewhere, is_hit, outcomes, warm
-from tests.testapp.models import Tag
+from tests.testapp.models import Author, Country, Tag
 
 POSTGRES = on("default", "postgres")
 
@@ -84,6 +86,64 @@ def test_wrong_settings_declare_nothing(settings, value):
 
 def test_what_a_procedure_may_delete_takes_along_what_the_database_cascades_to():
     assert as_declared(effect_of("CALL testapp_shout()", "postgresql")).deletes == {"testapp_post"}
+
+
+# -- what they read ------------------------------------------------------------------------------
+class Popularity(Func):
+    function = "popularity"
+    output_field = IntegerField()
+
+
+def popularity(connection, comments):
+    connection.ensure_connection()
+    connection.connection.create_function("popularity", 1, lambda n: len(comments) + n)
+
+
+@pytest.fixture
+def comments():
+    """What ``popularity()`` counts, which is here instead of in a table."""
+    found = []
+    popularity(connections["default"], found)
+    yield found
+    connections["default"].close()
+
+
+def read():
+    queryset = Tag.objects.annotate(n=Popularity(Value(1))).cached().values_list("n", flat=True)
+    with trace() as events:
+        values = list(queryset)
+    return values, [event.outcome for event in events if event.layer == "querysets"]
+
+
+@on("default")
+def test_a_query_that_calls_what_reads_nobody_knows_what_is_not_cached(settings, comments):
+    for declared in ({}, {"popularity": []}, {"popularity": {"changes": []}}):
+        settings.LAYERCACHE = {"PROCEDURES": declared}
+        Tag.objects.get_or_create(name="a")
+        assert read() == read() == ([1], [])
+
+
+@on("default")
+def test_a_query_that_calls_what_is_declared_is_cached_and_depends_on_that(settings, comments):
+    settings.LAYERCACHE = {"PROCEDURES": {"popularity": {"reads": ["testapp.country"]}}}
+    Tag.objects.create(name="a")
+    assert read() == ([1], ["miss"])
+    assert read() == ([1], ["hit"])
+    comments.append("wonderful")
+    assert read() == ([1], ["hit"])
+    Author.objects.create(name="a")
+    assert read() == ([1], ["hit"])
+    Country.objects.create(code="FR")
+    assert read() == ([2], ["miss"])
+
+
+@on("default")
+def test_a_query_that_calls_what_changes_something_is_not_cached(settings, comments):
+    settings.LAYERCACHE = {
+        "PROCEDURES": {"popularity": {"reads": [], "changes": ["testapp.country"]}}
+    }
+    Tag.objects.create(name="a")
+    assert read() == read() == ([1], [])
 
 
 # -- with a database -----------------------------------------------------------------------------

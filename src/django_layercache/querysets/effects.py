@@ -20,7 +20,8 @@ class Effect:
     ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins
     may read from a snapshot although others of the connection do not. ``may_end``: one of several
     statements may end the open transaction, and another one begin the next. ``calls``: the
-    functions of which nobody knows what they do; but for them, ``besides`` would be ``writes``.
+    functions of which nobody knows what they do; but for them, ``own_reads`` and ``own_writes`` would
+    be all.
     """
 
     reads: Tables | None = _NONE
@@ -33,7 +34,8 @@ class Effect:
     names_isolation: bool = False
     may_end: bool = False
     calls: frozenset[str] = frozenset()
-    besides: Tables = _NONE
+    own_reads: Tables | None = _NONE
+    own_writes: Tables = _NONE
 
     @property
     def changes_nothing(self) -> bool:
@@ -41,10 +43,20 @@ class Effect:
 
     def calling(self, functions: frozenset[str]) -> "Effect":
         """The same of a statement that also calls *functions*, of which nobody knows what they do."""
-        if not functions or (self.writes is None and not self.calls):
-            return self
-        besides = self.besides if self.writes is None else self.writes
-        return replace(self, reads=None, writes=None, calls=self.calls | functions, besides=besides)
+        if self.writes is None:
+            return replace(self, calls=self.calls | functions) if self.calls else self
+        return (
+            replace(
+                self,
+                reads=None,
+                writes=None,
+                calls=functions,
+                own_reads=self.reads,
+                own_writes=self.writes,
+            )
+            if functions
+            else self
+        )
 
 
 NOTHING = Effect()

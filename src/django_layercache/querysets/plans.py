@@ -9,14 +9,16 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from django.core.signals import setting_changed
 from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
 from django.db.models.sql.query import Query
 
-from django_layercache import tags
+from django_layercache import conf, tags
 from django_layercache.querysets import policies, sqlfunctions
 from django_layercache.querysets.bindings import Binding, bindings_of, bound_rows
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.joined import may_join_rows, rows_joined
+from django_layercache.querysets.procedures import as_declared
 from django_layercache.querysets.rawsql import effect_of
 from django_layercache.querysets.sqltext import LONGEST, Scan, scan
 
@@ -164,7 +166,7 @@ def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[frozenset[str], str |
     """The tables of the statement, or why they are not known."""
     if scanned.handwritten is None:
         return frozenset(scanned.tables), None
-    effect = effect_of(sql, vendor)
+    effect = as_declared(effect_of(sql, vendor))
     if effect.reads is None or effect.writes is None or effect.writes:
         return frozenset(), f"it {scanned.handwritten}"
     return effect.reads | scanned.tables.keys(), None
@@ -267,3 +269,11 @@ def _spelt_json(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return ("list", [_spelt_json(item) for item in value])
     return _spelt(value)
+
+
+def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
+    if setting == conf.SETTING:
+        _shape_of.cache_clear()  # what functions read has perhaps been declared otherwise
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="django_layercache.querysets.plans")

@@ -1,7 +1,7 @@
-"""What stored procedures and functions change: what ``PROCEDURES`` says of them, else anything."""
+"""What stored procedures and functions read and change: what ``PROCEDURES`` says of them, else anything."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.apps import apps
@@ -12,30 +12,55 @@ from django_layercache.querysets.effects import Effect
 from django_layercache.querysets.sqlfunctions import spelt
 from django_layercache.tags import table_name
 
-__all__ = ["as_declared", "tables_of"]
+__all__ = ["OPTIONS", "as_declared", "tables_of"]
+
+OPTIONS = frozenset({"changes", "reads"})
 
 
 def as_declared(effect: Effect) -> Effect:
     """*effect*, if all that it calls is declared; else it stays one of which nobody knows."""
-    declared = conf.get("PROCEDURES")
-    if not effect.calls or not isinstance(declared, Mapping):
+    if not effect.calls:
         return effect
-    by_name = {spelt(str(name)): value for name, value in declared.items()}
-    changed: set[str] = set(effect.besides)
-    for call in effect.calls:
-        tables = _tables(by_name.get(call, by_name.get(call.rpartition(".")[2])))
-        if tables is None:
+    declared = [_declared(call) for call in effect.calls]
+    changed, read = set(effect.own_writes), effect.own_reads
+    for one in declared:
+        if one is None:
             return effect
-        changed |= tables
+        changed |= one.changes
+        read = None if read is None or one.reads is None else read | one.reads
     # It may delete, too, and the database may then cascade.
-    return replace(effect, writes=frozenset(changed), deletes=frozenset(changed))
+    return replace(effect, reads=read, writes=frozenset(changed), deletes=frozenset(changed))
 
 
-def _tables(declared: Any) -> set[str] | None:
-    if not isinstance(declared, (list, tuple, set, frozenset)):
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """The tables that a procedure changes, and all that its result depends on; ``None`` if nobody knows."""
+
+    changes: frozenset[str]
+    reads: frozenset[str] | None
+
+
+def _declared(call: str) -> _Declared | None:
+    settings = conf.get("PROCEDURES")
+    if not isinstance(settings, Mapping):
         return None
-    found = [tables_of(thing) for thing in declared]
-    return None if None in found else {table for tables in found if tables for table in tables}
+    by_name = {spelt(str(name)): value for name, value in settings.items()}
+    said = by_name.get(call, by_name.get(call.rpartition(".")[2]))
+    if not isinstance(said, Mapping):
+        said = {"changes": said}
+    changes = _tables(said.get("changes", ()))
+    if changes is None or not said.keys() <= OPTIONS:
+        return None
+    return _Declared(changes, _tables(said.get("reads")))
+
+
+def _tables(things: Any) -> frozenset[str] | None:
+    if not isinstance(things, (list, tuple, set, frozenset)):
+        return None
+    found = [tables_of(thing) for thing in things]
+    if None in found:
+        return None
+    return frozenset(table for tables in found if tables for table in tables)
 
 
 def tables_of(thing: Any) -> set[str] | None:
