@@ -56,7 +56,7 @@ def _pickle_that_looks_signed(place: Place) -> bytes:
 
 
 def _of_another_key(place: Place) -> bytes:
-    wanted = recipe("l", "a", codec=SignedCodec("l"))
+    wanted = recipe("l", "a", codec=RowsCodec)
     place.engine.get_or_build(wanted, Builder([("another key's",)]))
     return place.client.get(place.name[:-1] + "l")
 
