@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from django_layercache.stores import near, near_request
+from django_layercache.stores.base import Reading
 from django_layercache.stores.near import NearStore
 from django_layercache.stores.near_request import RequestTokens, token_snapshot
 from tests.engine.explorer import Mix, explore
@@ -62,11 +63,11 @@ def test_without_comparing_tokens_something_stale_is_answered() -> None:
     patch = (near, "_is_current", lambda entry, reading: True)
 
     class UsesWhatItHas(NearStore):
-        def _run(self, asking: object) -> list[near.Reading]:
-            return [
-                near.replace(one, states={**one.states, **one.entry.tokens}) if one.slot else one
-                for one in super()._run(asking)
-            ]
+        def read(self, key: str | None, tags: Sequence[str]) -> Reading:
+            seen = super().read(key, tags)
+            if seen.entry is None or seen.slot is None:
+                return seen
+            return replace(seen, states={**seen.states, **seen.entry.tokens})
 
     mutations = Mutations(
         store=lambda: UsesWhatItHas(AskingStore()), remembers=True, patches=(patch,)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 from django_layercache.stores.awaited import awaited
 from django_layercache.stores.base import Entry, Reading, Store, Token, TokenState
@@ -81,11 +81,9 @@ class NothingKnown:
         pass
 
 
-T = TypeVar("T")
-
 Request = tuple[str | None, Sequence[str]]
-#: A reading without its I/O: yields what to ask the shared store, is sent its answers.
-Asking = Generator[Sequence[Request], list[Reading], T]
+#: A reading without its I/O: yields what to ask the shared store, is sent the answer.
+Asking = Generator[Request, Reading, Reading]
 
 
 class NearStore:
@@ -117,14 +115,16 @@ class NearStore:
     # -- the contract ---------------------------------------------------------------------
 
     def read(self, key: str | None, tags: Sequence[str]) -> Reading:
-        reading = self._remembered(key, tags)
-        return self._run(self._read([(key, tags)]))[0] if reading is None else reading
+        asking = self._read_or_remember(key, tags)
+        try:
+            wanted = next(asking)
+            while True:
+                wanted = asking.send(self._fetch([wanted])[0])
+        except StopIteration as done:
+            return cast("Reading", done.value)
 
-    def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
-        readings = [self._remembered(*request) for request in requests]
-        unknown = [request for request, got in zip(requests, readings, strict=True) if got is None]
-        asked = iter(self._run(self._read(unknown)) if unknown else ())
-        return [next(asked) if reading is None else reading for reading in readings]
+    def read_many(self, requests: Sequence[Request]) -> list[Reading]:
+        return self._run([self._read_or_remember(*request) for request in requests])
 
     def write(self, key: str, entry: Entry, timeout: float | None) -> None:
         self.shared.write(key, entry, timeout)
@@ -170,16 +170,10 @@ class NearStore:
         self.shared.close()
 
     async def aread(self, key: str | None, tags: Sequence[str]) -> Reading:
-        reading = self._remembered(key, tags)
-        return (await self._arun(self._read([(key, tags)])))[0] if reading is None else reading
+        return (await self.aread_many([(key, tags)]))[0]
 
-    async def aread_many(
-        self, requests: Sequence[tuple[str | None, Sequence[str]]]
-    ) -> list[Reading]:
-        readings = [self._remembered(*request) for request in requests]
-        unknown = [request for request, got in zip(requests, readings, strict=True) if got is None]
-        asked = iter(await self._arun(self._read(unknown)) if unknown else ())
-        return [next(asked) if reading is None else reading for reading in readings]
+    async def aread_many(self, requests: Sequence[Request]) -> list[Reading]:
+        return await self._arun([self._read_or_remember(*request) for request in requests])
 
     async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
         await self._awaited.awrite(key, entry, timeout)
@@ -202,28 +196,22 @@ class NearStore:
         entry = slot.entry if slot else None
         return Reading(entry, states, tokens.position, slot=slot)
 
-    def _read(self, requests: Sequence[Request]) -> Asking[list[Reading]]:
+    def _read_or_remember(self, key: str | None, tags: Sequence[str]) -> Asking:
+        reading = self._remembered(key, tags)
+        return (yield from self._read(key, tags)) if reading is None else reading
+
+    def _read(self, key: str | None, tags: Sequence[str]) -> Asking:
         ticket, began = self._known.begin(), self._clock()
-        slots = [None if key is None else self._slot(key) for key, _ in requests]
-        readings = yield [
-            _only_tags(slot.entry, tags) if slot else (key, tags)
-            for slot, (key, tags) in zip(slots, requests, strict=True)
-        ]
-        old = [
-            number
-            for number, (slot, reading) in enumerate(zip(slots, readings, strict=True))
-            if slot and not _is_current(slot.entry, reading)
-        ]
-        newer = iter((yield [requests[number] for number in old]) if old else ())
-        for number, ((key, _), slot, reading) in enumerate(
-            zip(requests, slots, readings, strict=True)
-        ):
-            if slot and number not in old:
-                readings[number] = replace(reading, entry=slot.entry, slot=slot)
-            else:
-                readings[number] = self._kept(key, next(newer) if slot else reading, began)
-            self._known.learn(ticket, readings[number])
-        return readings
+        slot = None if key is None else self._slot(key)
+        if slot is not None:
+            entry = slot.entry
+            seen = yield None, list(dict.fromkeys((*tags, *entry.tokens)))
+            if _is_current(entry, seen):
+                self._known.learn(ticket, seen)
+                return Reading(entry, seen.states, seen.sequence, seen.in_grace, slot=slot)
+        seen = yield key, tags
+        self._known.learn(ticket, seen)
+        return self._kept(key, seen, began)
 
     def _kept(self, key: str | None, reading: Reading, began: float) -> Reading:
         """*reading*, with its entry in this process if it is worth it."""
@@ -244,41 +232,58 @@ class NearStore:
 
     # -- the I/O --------------------------------------------------------------------------
 
-    def _run(self, asking: Asking[T]) -> T:
+    def _run(self, askings: Sequence[Asking]) -> list[Reading]:
+        """What *askings* return; what they ask for at the same time is fetched at once."""
+        rounds = _in_rounds(askings)
         try:
-            wanted = next(asking)
+            wanted = next(rounds)
             while True:
-                wanted = asking.send(self._fetch(wanted))
+                wanted = rounds.send(self._fetch(wanted))
         except StopIteration as done:
-            return cast("T", done.value)
+            return cast("list[Reading]", done.value)
 
-    async def _arun(self, asking: Asking[T]) -> T:
+    async def _arun(self, askings: Sequence[Asking]) -> list[Reading]:
+        rounds = _in_rounds(askings)
         try:
-            wanted = next(asking)
+            wanted = next(rounds)
             while True:
-                wanted = asking.send(await self._afetch(wanted))
+                wanted = rounds.send(await self._afetch(wanted))
         except StopIteration as done:
-            return cast("T", done.value)
-
-    async def _afetch(self, wanted: Sequence[Request]) -> list[Reading]:
-        if len(wanted) == 1:
-            return [await self._awaited.aread(*wanted[0])]
-        return await self._awaited.aread_many(wanted)
+            return cast("list[Reading]", done.value)
 
     def _fetch(self, wanted: Sequence[Request]) -> list[Reading]:
         if len(wanted) == 1:
             return [self.shared.read(*wanted[0])]
         return self.shared.read_many(wanted)
 
+    async def _afetch(self, wanted: Sequence[Request]) -> list[Reading]:
+        if len(wanted) == 1:
+            return [await self._awaited.aread(*wanted[0])]
+        return await self._awaited.aread_many(wanted)
 
-def _only_tags(entry: Entry, tags: Sequence[str]) -> Request:
-    return None, list(dict.fromkeys((*tags, *entry.tokens)))
+
+def _in_rounds(
+    askings: Sequence[Asking],
+) -> Generator[Sequence[Request], Sequence[Reading], list[Reading]]:
+    done: dict[int, Reading] = {}
+    wanted: dict[int, Request] = {}
+    answers: Mapping[int, Any] = dict.fromkeys(range(len(askings)))  # who has begun gets None
+    while answers:
+        wanted = {}
+        for number, answer in answers.items():
+            try:
+                wanted[number] = askings[number].send(answer)
+            except StopIteration as end:
+                done[number] = end.value
+        fetched = (yield list(wanted.values())) if wanted else ()
+        answers = dict(zip(wanted, fetched, strict=True))
+    return [done[number] for number in range(len(askings))]
 
 
 def _is_current(entry: Entry, reading: Reading) -> bool:
     if not entry.tokens:
         return entry.generation == reading.sequence[:8]
-    return all(reading.states[tag] == token for tag, token in entry.tokens.items())
+    return entry.tokens.items() <= reading.states.items()
 
 
 def _states(
