@@ -104,6 +104,15 @@ def test_a_session_is_spelt_alike_in_every_process():
     assert session("default", {"f": 1}) == session("other", {"f": 1})
 
 
+def test_a_connection_that_is_sent_to_another_database_is_known_for_that(monkeypatch):
+    state = ConnectionState(connections["default"])
+    here = state.database
+    monkeypatch.setitem(connections["default"].settings_dict, "NAME", "of-another-tenant.sqlite3")
+    assert state.database != here
+    monkeypatch.undo()
+    assert state.database == here
+
+
 def test_a_database_may_be_given_an_identity(settings):
     default, other = (ConnectionState(connections[alias]) for alias in ("default", "other"))
     assert default.database != other.database
