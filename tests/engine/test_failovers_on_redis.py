@@ -1,6 +1,7 @@
 """A replica takes the place of the primary, under writes. What was cached is dropped, or kept: nothing is stale."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -86,9 +87,12 @@ def site(replicated: Two) -> Iterator[Site]:
 
 @pytest.fixture
 def fed_at_once(monkeypatch: pytest.MonkeyPatch, replicated: Two) -> None:
-    """A replica counts as one that was fed from its second second on, not only after a minute."""
-    monkeypatch.setattr(redis_store, "FED_FOR", 0.0)
-    wait_for(lambda: "uptime_in_seconds:0\r" not in replicated[1].ask("INFO", "server") + "\r")
+    """A replica counts as one that was fed from its second second on, not only after a minute.
+
+    Servers tell in whole seconds how long they have been up.
+    """
+    monkeypatch.setattr(redis_store, "FED_FOR", -0.5)
+    wait_for(lambda: "uptime_in_seconds:0" not in replicated[1].ask("INFO", "server"))
 
 
 def tokens(engine: Engine) -> Reading:
@@ -127,7 +131,8 @@ def test_a_server_that_was_restarted_with_old_data_is_not_taken_for_a_replica(
     engine = site.new_process(replicas=1)
     site.write(engine)
     site.until_hit(engine)
-    before = tokens(engine)
+    before, fed_at = tokens(engine), time.time()
+    wait_for(lambda: time.time() > fed_at + 1.6)
     site.servers[1].ask("REPLICAOF", "NO", "ONE")
     site.servers[1].ask("SAVE")
     site.servers[1].kill()

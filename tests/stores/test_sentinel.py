@@ -67,7 +67,7 @@ def test_a_primary_that_dies_is_followed_and_nothing_old_is_trusted(
     store = new_store()
     before = token_of(store, "a")
     store.write("k", Entry({"a": before}, b"x"), None)
-    replicated[0].ask("WAIT", 1, 1000)
+    wait_for(lambda: replicated[1].ask("EXISTS", store._entry_key("k")) == "1")
     replicated[0].kill()
     with pytest.raises(StoreUnavailable):
         store.mark("w", ["a"], LEASE)
