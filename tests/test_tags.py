@@ -1,5 +1,9 @@
 """The grammar of tag names."""
 
+import inspect
+
+import pytest
+
 from django_layercache import tags
 
 DB = "0123abcd"
@@ -41,3 +45,30 @@ def test_collapsing_puts_the_table_in_place_of_its_rows_and_leaves_the_rest():
     rows = {tags.row(DB, "blog_post", str(pk)) for pk in range(100)}
     others = {tags.any_row(DB, "blog_post"), tags.named("a#pk=1"), tags.database(DB)}
     assert tags.collapsed(rows | others) == {tags.epoch(DB, "blog_post"), *others}
+
+
+def _of_a_table():
+    """The functions that name something in a table of a database."""
+    for name in tags.__all__:
+        function = getattr(tags, name)
+        parameters = list(inspect.signature(function).parameters)
+        if parameters[:2] == ["db", "table"]:
+            yield pytest.param(function, ["x"] * (len(parameters) - 2), id=name)
+
+
+@pytest.mark.parametrize(("function", "rest"), _of_a_table())
+def test_a_tenant_is_in_the_tags_of_its_own_tables_and_in_no_others(function, rest, monkeypatch):
+    monkeypatch.setattr(tags, "_has_tenants", lambda table: table == "own")
+    plain = function("0123abcd", "own", *rest)
+    assert function("0123abcd@acme", "own", *rest) == plain.replace(":own", ":own@acme")
+    assert function("0123abcd@acme", "all", *rest) == function("0123abcd", "all", *rest)
+
+
+@pytest.mark.parametrize(("function", "rest"), _of_a_table())
+def test_what_a_tenant_changes_is_changed_for_those_who_have_none(function, rest, monkeypatch):
+    monkeypatch.setattr(tags, "_has_tenants", lambda table: table == "own")
+    tag, plain = (function(db, "own", *rest) for db in ("0123abcd@acme", "0123abcd"))
+    assert set(tags.widened([tag])) == {tag, plain}
+    assert set(tags.widened([plain])) == {plain, "0123abcd:"}
+    shared = function("0123abcd@acme", "all", *rest)
+    assert set(tags.widened([shared, "#name", "()function"])) == {shared, "#name", "()function"}
