@@ -196,6 +196,68 @@ def test_a_rollback_to_a_savepoint_takes_back_what_was_read_too(world):
     assert cached(titles, world)[0] == "later"
 
 
+def test_what_was_rolled_back_to_a_savepoint_survives(world):
+    warm(titles, world)
+    with transaction.atomic(world.alias):
+        with suppress(Undo), transaction.atomic(world.alias):
+            rename(world)
+            with transaction.atomic(world.alias):
+                world.new(Tag, name="undone, too")
+            raise Undo
+        world.new(Tag, name="new")
+    assert is_hit(titles, world)
+    assert cached(titles, world)[0] == "one"
+
+
+def test_what_was_changed_before_a_savepoint_stays_changed(world):
+    warm(titles, world)
+    with transaction.atomic(world.alias):
+        rename(world, "before")
+        with suppress(Undo), transaction.atomic(world.alias):
+            rename(world)
+            raise Undo
+        assert cached(titles, world)[0] == "before"
+    assert cached(titles, world)[0] == "before"
+
+
+def test_what_a_savepoint_keeps_is_changed(world):
+    warm(titles, world)
+    with transaction.atomic(world.alias), transaction.atomic(world.alias):
+        with suppress(Undo), transaction.atomic(world.alias):
+            world.new(Tag, name="undone")
+            raise Undo
+        rename(world)
+    assert cached(titles, world)[0] == "changed"
+
+
+def test_a_savepoint_can_be_returned_to_twice(world):
+    warm(titles, world)
+    with transaction.atomic(world.alias):
+        sid = world.connection.savepoint()
+        for title in ("once", "twice"):
+            rename(world, title)
+            assert cached(titles, world)[0] == title
+            world.connection.savepoint_rollback(sid)
+            assert cached(titles, world)[0] == "one"
+        rename(world, "kept")
+        world.connection.savepoint_commit(sid)
+    assert cached(titles, world)[0] == "kept"
+
+
+def test_a_savepoint_in_sql_is_safe_too(world):
+    warm(titles, world)
+    with transaction.atomic(world.alias):
+        world.execute("SAVEPOINT one")
+        rename(world)
+        with transaction.atomic(world.alias):
+            rename(world, "again")
+        world.execute("ROLLBACK TO SAVEPOINT one")
+        assert cached(titles, world)[0] == "one"
+        rename(world, "later")
+        assert cached(titles, world)[0] == "later"
+    assert cached(titles, world)[0] == "later"
+
+
 def test_a_rollback_by_hand_changes_nothing(world):
     warm(titles, world)
     with manual_commits(world.connection):

@@ -28,7 +28,7 @@ class ConnectionState:
 
     __slots__ = (
         "__weakref__", "_database", "connection", "ended", "has_outbox", "inserted",
-        "raw_transaction", "replayed", "role_changed", "schema_changed", "sight", "write",
+        "raw_transaction", "replayed", "role_changed", "savepoints", "schema_changed", "sight", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -45,6 +45,8 @@ class ConnectionState:
         #: The epochs of the tables into which the open transaction has inserted. That is no
         #: change of any row that others know, but its own reads find rows that only it has.
         self.inserted: set[str] = set()
+        #: For each savepoint of the open transaction: what was dirty and inserted before it.
+        self.savepoints: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
         self.raw_transaction = False
         #: Of a replica: up to where it has been seen to have replayed the primary's log.
         self.replayed: float = -1
@@ -109,6 +111,18 @@ class ConnectionState:
         if len(self.write.dirty) > MOST_TAGS:
             self.write.dirty = tags.collapsed(self.write.dirty)
 
+    def remember_savepoint(self, sid: str) -> None:
+        """The savepoint *sid* was made."""
+        self.savepoints[sid] = (frozenset(self.dirty), frozenset(self.inserted))
+
+    def return_to_savepoint(self, sid: str) -> None:
+        """What was changed since *sid* was made was not. It may be returned to again."""
+        if sid in self.savepoints:
+            dirty, inserted = self.savepoints[sid]
+            self.inserted = set(inserted)
+            if self.write is not None:
+                self.write.dirty = set(dirty)
+
     def forget_connection(self) -> None:
         """The driver's connection has ended."""
         self.forget_transaction()
@@ -121,6 +135,7 @@ class ConnectionState:
         self.ended += 1
         self.write = None
         self.inserted = set()
+        self.savepoints = {}
         self.raw_transaction = False
         self.sight.forget_transaction()
 

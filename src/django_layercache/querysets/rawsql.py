@@ -101,7 +101,7 @@ def _control(word: str, sql: str) -> Effect:
     if _has_several_statements(sql):
         return ANYTHING
     if word == "ROLLBACK" and re.search(r"\bTO\b", sql, re.IGNORECASE):
-        return NOTHING  # to a savepoint: what was changed stays dirty
+        return NOTHING  # to a savepoint of unknown age: what was changed stays dirty
     if re.search(r"\bPREPARED\b", sql, re.IGNORECASE):
         return ANYTHING  # the second phase, of a transaction of which this connection knows nothing
     return Effect(

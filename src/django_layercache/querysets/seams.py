@@ -2,7 +2,7 @@
 
 1. The SQL compilers: every statement of the ORM passes through ``execute_sql``, also those
    that send no signal (``update()``, bulk writes, fast deletes, m2m tables).
-2. The connection: COMMIT, ROLLBACK, close, and the cursors that raw SQL goes through.
+2. The connection: COMMIT, ROLLBACK, savepoints, close, and the cursors that raw SQL goes through.
 3. ``QuerySet`` gets the methods of :mod:`django_layercache.querysets.methods`;
    ``QuerySet._prefetch_related_objects`` lets the queries of ``prefetch_related`` follow the
    queryset's policy, which Django does not hand on.
@@ -123,6 +123,8 @@ def _install_connections() -> None:
         with transactions.rolling_back(self):
             return original(self)
 
+    _install_savepoints()
+
     # The SQLite backend overrides it, and does not call this one where it keeps an in-memory
     # database open.
     @_patch(BaseDatabaseWrapper, "close")
@@ -145,6 +147,28 @@ def _install_connections() -> None:
         result = original(*arguments)
         if not autocommit:
             has_begun(state_of(self))
+        return result
+
+
+def _install_savepoints() -> None:
+    # What is rolled back to a savepoint has changed nothing. (In raw SQL nobody knows which savepoint it is.)
+    @_patch(BaseDatabaseWrapper, "savepoint")
+    def savepoint(original: Any, self: Any) -> Any:
+        sid = original(self)
+        if sid is not None:
+            state_of(self).remember_savepoint(sid)
+        return sid
+
+    @_patch(BaseDatabaseWrapper, "savepoint_rollback")
+    def savepoint_rollback(original: Any, self: Any, sid: Any) -> Any:
+        result = original(self, sid)
+        state_of(self).return_to_savepoint(sid)
+        return result
+
+    @_patch(BaseDatabaseWrapper, "savepoint_commit")
+    def savepoint_commit(original: Any, self: Any, sid: Any) -> Any:
+        result = original(self, sid)
+        state_of(self).savepoints.pop(sid, None)
         return result
 
 

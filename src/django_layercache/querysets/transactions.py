@@ -100,7 +100,7 @@ def perhaps_ending(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> I
 
 @contextmanager
 def rolling_back(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Around ROLLBACK of the whole transaction. (One to a savepoint keeps the tags dirty.)"""
+    """Around ROLLBACK of the whole transaction. One to a savepoint is the state's own business."""
     yield
     state = state_of(connection)
     if state.write is not None:
