@@ -21,6 +21,8 @@ __all__ = ["CACHING", "Caching"]
 class Caching:
     """Plain Django, and what all have in common: an answer for which no query ran is a hit."""
 
+    lag = 0.0
+
     def warm_up(self) -> None:
         """Do what each process would have to; connect to nothing."""
 

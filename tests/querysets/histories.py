@@ -16,7 +16,7 @@ import random
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 
@@ -30,7 +30,13 @@ MOST_TOLD = 20
 
 
 class Layercache:
-    """How the histories use the library. ``benchmarks`` has the same for others."""
+    """How the histories use the library. ``benchmarks`` has the same for others.
+
+    *lag* is for how many seconds an answer may be old.
+    """
+
+    def __init__(self, lag=0.0):
+        self.lag = lag
 
     def warm_up(self):
         """Import and parse what each process would have to, so that it lives long enough to write."""
@@ -195,13 +201,20 @@ class Reader:
         self.caching = caching
         self.board = board
         self.goes_on = goes_on
+        self.earlier = deque([(0.0, [0] * ROWS)])
         self.posts = Post.objects.using(ALIAS)
         self.seen = [0] * ROWS
         self.stale = []
         self.reads = self.stale_reads = 0
 
     def floors(self):
-        return [max(pair) for pair in zip(self.board.floors(), self.seen, strict=True)]
+        """What has to be visible: what was so many seconds ago."""
+        now = time.monotonic()
+        floors = [max(pair) for pair in zip(self.board.floors(), self.seen, strict=True)]
+        self.earlier.append((now, floors))
+        while len(self.earlier) > 1 and self.earlier[1][0] <= now - self.caching.lag:
+            self.earlier.popleft()
+        return self.earlier[0][1]
 
     def check(self, how, answer, floors, ceilings=None):
         self.reads += 1
@@ -224,6 +237,8 @@ class Reader:
         if random.random() < 0.2:  # what the database itself has shown
             with self.caching.truth():
                 self.see(ask(self.posts, random.choice(KINDS)))
+        if self.caching.lag:
+            time.sleep(0.001)  # who waits for no server leaves the writers no processor
         kind = random.choice(KINDS)
         floors = self.floors()
         answer = ask(self.caching.cached(self.posts), kind)
@@ -264,11 +279,27 @@ def read_until(caching, deadline, level, board, *, goes_on):
     return {**counts, "stale": reader.stale}
 
 
+def hear_answers_only(link):
+    """Listen to a connection on which tokens are pushed, and to nothing that it says of them."""
+    from django_layercache.stores.resp import is_push
+
+    messages = []
+    with suppress(BlockingIOError):
+        while True:
+            link.wire.receive()
+    link.wire.take_all(messages)
+    for message in messages:
+        if not is_push(message):
+            link._is_answer(message)
+    return ()
+
+
 # -- rules, switched off -------------------------------------------------------------------------
 def switch_off(rule):
     from django_layercache.engine import attempts
     from django_layercache.engine.writes import Write
     from django_layercache.querysets import isolation
+    from django_layercache.stores import near_pushed
     from django_layercache.stores.redis import RedisStore
 
     def release_before_commit(self):
@@ -291,6 +322,8 @@ def switch_off(rule):
         attempts.Attempt._use = lambda self, entry, reading: use(
             self, entry, replace(reading, states=entry.tokens)
         )
+    elif rule == "pushes":
+        near_pushed._Link.changes = hear_answers_only
     elif rule is not None:
         raise ValueError(rule)
 
@@ -369,7 +402,7 @@ def play(caching, seconds, *, goes_on=False):
     return {**total, "written": sum(board.floors()), "stale": stale}
 
 
-def main(layercache, seconds, without=None):
+def main(layercache, seconds, without=None, lag=0.0):
     import django
 
     django.setup()
@@ -378,7 +411,7 @@ def main(layercache, seconds, without=None):
     with ExitStack() as stack:
         stack.enter_context(override_settings(LAYERCACHE=layercache))
         switch_off(without)
-        print(json.dumps(play(Layercache(), seconds)))
+        print(json.dumps(play(Layercache(lag), seconds)))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,15 @@ def rows(request, settings):
         Post.objects.using("postgres").create(pk=row, author=author, title=f"title {row}")
 
 
-def play(seconds, without=None):
-    arguments = {"layercache": LAYERCACHE, "seconds": seconds, "without": without}
+def play(seconds, without=None, freshness=None):
+    near = {"freshness": freshness} if freshness else None
+    arguments = {
+        "layercache": {**LAYERCACHE, "NEAR": near},
+        "seconds": seconds,
+        "without": without,
+        # What is pushed is known to have come within a second; and another one for the machine.
+        "lag": 2.0 if freshness == "pushed" else 0.0,
+    }
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.querysets.histories", json.dumps(arguments)],
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
@@ -47,6 +54,21 @@ def test_no_read_is_answered_from_before_a_commit_that_had_returned(rows):
     assert history["written"] >= 10
     assert history["reads"] >= 100
     assert history["hits"] >= 20
+
+
+@on("default", "postgres")
+@pytest.mark.parametrize("freshness", ("strict", "pushed"))
+def test_nor_is_one_that_is_answered_from_near(rows, freshness):
+    history = play(seconds=4, freshness=freshness)
+    assert history["stale"] == []
+    assert history["written"] >= 3
+    assert history["reads"] >= 50
+    assert history["hits"] >= 10
+
+
+@on("default", "postgres")
+def test_nobody_but_the_server_says_what_has_changed_where_it_is_pushed(rows):
+    assert play(seconds=40, freshness="pushed", without="pushes")["stale"]
 
 
 @on("default", "postgres")
