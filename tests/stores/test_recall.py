@@ -65,12 +65,13 @@ def test_a_key_without_tags_is_read_without_a_script(redis_clock: RedisClock) ->
 
 
 def test_what_is_remembered_is_bounded(store: RedisStore) -> None:
-    store._recall._max_bytes = 2000
+    recall = store._recall = _recall.Recall(store._prefix, store._register, "", max_bytes=4000)
     for number in range(40):
-        keep(store, b"x", key=str(number))
-        assert store._recall._bytes <= 2000
-        assert len(store._recall._known) < 10
-        assert store.read(str(number), TAGS).entry is not None
+        keep(store, b"x", ["a", f"b{number}"], key=str(number))
+        assert store.read(str(number), ["a"]).entry is not None
+        for memory, size in ((recall._keys, 4000), (recall._tags, 1000)):
+            assert 0 < memory.bytes <= size
+            assert memory.bytes == sum(len(one.commands) for one in memory._known.values())
 
 
 # -- the same as the script ------------------------------------------------------------------

@@ -12,7 +12,7 @@ another tag, the register is damaged) is the script's business: it mints, and kn
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from django_layercache.exceptions import Undecodable
 from django_layercache.stores import entries
@@ -25,6 +25,9 @@ __all__ = ["Recall", "Recalled"]
 MAX_BYTES = 4 * 1024 * 1024
 #: The scripts do not let a sequence grow beyond it: doubles hold whole numbers exactly up to here.
 _MAX_SEQUENCE = 2**53
+
+
+K = TypeVar("K")
 
 
 class _Seen(NamedTuple):
@@ -110,8 +113,27 @@ def _are_current(tokens: Iterable[bytes | None], generation: bytes) -> bool:
     return all(token is not None and token.startswith(generation) for token in tokens)
 
 
+class _Memory(Generic[K]):
+    """Bounded in bytes of commands. When it is full, all is forgotten."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.bytes = 0
+        self._known: dict[K, Recalled] = {}
+        self.get = self._known.get
+
+    def add(self, name: K, recalled: Recalled) -> Recalled:
+        size = len(recalled.commands)
+        if self.bytes + size > self._max_bytes:
+            self._known.clear()
+            self.bytes = 0
+        self._known[name] = recalled
+        self.bytes += size
+        return recalled
+
+
 class Recall:
-    """The keys that are remembered. When they are too many, all are forgotten."""
+    """The keys that are remembered, and what was asked without a key."""
 
     def __init__(self, prefix: str, register: str, whom: str, max_bytes: int = MAX_BYTES) -> None:
         self._prefix = prefix
@@ -122,26 +144,23 @@ class Recall:
             packed("ECHO", whom),
             packed("PERSIST", register),
         ]
-        self._known: dict[str, Recalled] = {}
-        self._bytes = 0
-        self._max_bytes = max_bytes
+        self._keys: _Memory[str] = _Memory(max_bytes)
+        # By themselves, as there are many that never come again.
+        self._tags: _Memory[tuple[str, ...]] = _Memory(max_bytes // 4)
 
     def find(self, key: str | None, tags: Sequence[str]) -> Recalled | None:
         """How to read *key* with *tags* without a script, if that is known."""
         if key is not None:
-            return self._known.get(key)
-        return self._new(None, tags) if tags else None
+            return self._keys.get(key)
+        if not tags:
+            return None
+        names = tuple(tags)
+        return self._tags.get(names) or self._tags.add(names, self._new(None, names))
 
     def keep(self, key: str | None, tags: Iterable[str]) -> None:
         """The entry under *key* has been seen, and *tags* are its and those that were asked for."""
-        if key is None:
-            return
-        made = self._new(key, tuple(tags))
-        if self._bytes + len(made.commands) > self._max_bytes:
-            self._known.clear()
-            self._bytes = 0
-        self._known[key] = made
-        self._bytes += len(made.commands)
+        if key is not None:
+            self._keys.add(key, self._new(key, tuple(tags)))
 
     def _new(self, key: str | None, tags: Sequence[str]) -> Recalled:
         names = tuple(dict.fromkeys(tags))
