@@ -240,8 +240,17 @@ def test_a_cache_alias_that_is_missing_is_an_error(alias):
     assert settings_ids(CACHE=alias) == ["layercache.E008"]
 
 
-def test_a_cache_that_is_not_redis_is_an_error():
-    assert settings_ids(CACHE="default") == ["layercache.E009"]
+def test_a_cache_that_is_neither_redis_nor_memcached_is_a_warning():
+    assert settings_ids(CACHE="default") == []
+    for alias, found in (("default", ["layercache.W007"]), ("memcached", []), ("nowhere", [])):
+        assert ids(our_checks.check_exactness, LAYERCACHE={"CACHE": alias}) == found
+
+
+@pytest.mark.parametrize("backend", ["dummy.DummyCache", "db.DatabaseCache"])
+def test_a_cache_that_cannot_be_a_store_is_an_error(backend):
+    place = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": "t"}
+    found = ids(LAYERCACHE={"CACHE": "chosen"}, CACHES={"default": place, "chosen": place})
+    assert found == ["layercache.E009"]
 
 
 def test_a_cache_whose_backend_cannot_be_imported_is_an_error():
@@ -319,7 +328,8 @@ def test_a_request_has_to_begin_somewhere(name):
 
 
 @pytest.mark.parametrize(
-    ("cache", "found"), (("redis", []), ("memcached", ["layercache.E017"]), ("default", []))
+    ("cache", "found"),
+    (("redis", []), ("memcached", ["layercache.E017"]), ("default", ["layercache.E017"])),
 )
 def test_not_every_server_can_push(cache, found):
     layercache = {"CACHE": cache, "NEAR": {"freshness": "pushed"}}

@@ -1,15 +1,25 @@
-"""What stands behind an alias in ``CACHES``: a Redis server, a cluster of them, memcached servers."""
+"""What stands behind an alias in ``CACHES``: a Redis server, a cluster of them, memcached servers, another cache."""
 
 import re
 from typing import Any
 
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import DatabaseCache
+from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from django_layercache.exceptions import InvalidSetting
 from django_layercache.stores.memcached_wire import Address, Server
 
-__all__ = ["address_of", "client_of", "is_cluster", "pool_of", "servers_of"]
+__all__ = [
+    "address_of",
+    "client_of",
+    "is_cluster",
+    "is_exact",
+    "objection_to",
+    "pool_of",
+    "servers_of",
+]
 
 #: Options of pymemcache, and what they are called here.
 _OPTIONS = {"connect_timeout": "connect_timeout", "timeout": "timeout", "tls_context": "tls"}
@@ -55,6 +65,21 @@ def servers_of(cache: BaseCache) -> list[Server] | None:
         name: given[option] for option, name in _OPTIONS.items() if given.get(option) is not None
     }
     return [Server(address_of(server), **options) for server in made._servers]
+
+
+def is_exact(cache: BaseCache) -> bool:
+    """Whether there is an exact store for what is behind *cache*."""
+    return is_cluster(cache) or pool_of(cache) is not None or servers_of(cache) is not None
+
+
+def objection_to(cache: BaseCache) -> str | None:
+    """Why *cache* cannot be a `bounded` store either, if it cannot."""
+    if isinstance(cache, DummyCache):
+        return "keeps nothing"
+    if isinstance(cache, DatabaseCache):
+        # A mark would be part of the very transaction that it announces, and wait for its locks.
+        return "is in a database, which the cache is there to spare"
+    return None
 
 
 def address_of(server: Any) -> Address:

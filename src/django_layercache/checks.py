@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Warn
 
 from django_layercache import conf
-from django_layercache.aliases import is_cluster, pool_of
+from django_layercache.aliases import is_cluster, is_exact, objection_to, pool_of
 from django_layercache.checks_of_databases import check_databases
 from django_layercache.checks_of_models import check_models
 from django_layercache.checks_of_near import check_near
@@ -19,7 +19,13 @@ from django_layercache.checks_of_values import check_timeout, did_you_mean, is_n
 from django_layercache.exceptions import LayerCacheError
 from django_layercache.querysets import rawsql
 
-__all__ = ["check_deployment", "check_middleware", "check_parsers", "check_settings"]
+__all__ = [
+    "check_deployment",
+    "check_exactness",
+    "check_middleware",
+    "check_parsers",
+    "check_settings",
+]
 
 _MIDDLEWARE = "django_layercache.middleware.LayerCacheMiddleware"
 #: They add to the response what decides whether, and for whom, a page may be stored.
@@ -93,6 +99,27 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
             "another one changes.",
             hint="Set LAYERCACHE['CACHE'] to the alias of a Redis or memcached cache in CACHES.",
             id="layercache.W003",
+        )
+    ]
+
+
+def check_exactness(**kwargs: Any) -> list[CheckMessage]:
+    """A `bounded` store promises less than the others."""
+    alias = conf.get("CACHE")
+    try:
+        cache = None if alias is None else caches[alias]
+        if cache is None or is_exact(cache) or objection_to(cache):
+            return []
+    except Exception:  # what is wrong with the alias is said by check_settings
+        return []
+    return [
+        Warn(
+            f"The store in the cache {alias!r} is `bounded`: two processes that change the same "
+            "thing at the same instant can overwrite each other's marks, and then a page from "
+            "before a COMMIT can be answered until that COMMIT has returned, or, if its process "
+            "dies, until it expires.",
+            hint="Name a Redis or memcached cache, which is exact. In one process, None is.",
+            id="layercache.W007",
         )
     ]
 
@@ -190,7 +217,7 @@ def _cache_alias(alias: Any) -> Iterator[CheckMessage]:
     except LayerCacheError as error:
         yield Error(
             str(error),
-            hint="Its BACKEND has to be a Redis or a memcached one.",
+            hint="Name a Redis or memcached cache, or None for the in-process store.",
             id="layercache.E009",
         )
     except ImportError as error:
@@ -214,4 +241,5 @@ def register_checks() -> None:
     register(check_parsers, Tags.caches)
     register(check_near, Tags.caches)
     register(check_failover, Tags.caches)
+    register(check_exactness, Tags.caches)
     register(check_deployment, Tags.caches, deploy=True)

@@ -15,10 +15,18 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from django_layercache import conf, tenants
-from django_layercache.aliases import client_of, is_cluster, pool_of, servers_of
+from django_layercache.aliases import (
+    client_of,
+    is_cluster,
+    is_exact,
+    objection_to,
+    pool_of,
+    servers_of,
+)
 from django_layercache.engine import Engine
 from django_layercache.exceptions import InvalidSetting
 from django_layercache.stores.base import Store
+from django_layercache.stores.django import BoundedStore
 from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
 from django_layercache.stores.near import Known, NearStore, NothingKnown
@@ -120,12 +128,13 @@ def make_store(longest_grace: float) -> Store:
         keeps = conf.get("ON_FAILOVER") == "keep"
         return RedisStore(pool, replicas=conf.get("FAILOVER_REPLICAS") if keeps else 0, **options)
     servers = servers_of(caches[alias])
-    if servers is None:
-        raise InvalidSetting(
-            f"LAYERCACHE['CACHE'] names {alias!r}, which is neither a Redis nor a memcached cache. "
-            "Name one that is, or None."
-        )
-    return MemcachedStore(servers, **options)
+    if servers is not None:
+        return MemcachedStore(servers, **options)
+    if why := objection_to(caches[alias]):
+        raise InvalidSetting(f"LAYERCACHE['CACHE'] names {alias!r}, which {why}.")
+    return BoundedStore(
+        lambda: caches[alias], namespace=conf.get("NAMESPACE"), lease=conf.get("LEASE")
+    )
 
 
 def with_near_tier(store: Store, must_ask: Callable[[], bool] = lambda: False) -> Store:
@@ -158,14 +167,15 @@ def _cache_is_overridden_away() -> bool:
     """Whether a test has replaced ``CACHES``, and with it the alias that we were told to use.
 
     Nothing is cached until it is back, and what was, is not used then: no query may fail for it.
+    Another exact store is followed; one that is bounded, only if ``LAYERCACHE`` was told so since.
     A project that has never had such a cache is told so by an error.
     """
-    alias = conf.get("CACHE")
-    if alias is None or not _are_overridden(getattr(settings, "_wrapped", None)):
+    alias, holder = conf.get("CACHE"), getattr(settings, "_wrapped", None)
+    if alias is None or not _are_overridden(holder):
         return False
     try:
         cache = caches[alias]
-        return not is_cluster(cache) and pool_of(cache) is None and servers_of(cache) is None
+        return not is_exact(cache) and (objection_to(cache) is not None or not _is_meant(holder))
     except (InvalidCacheBackendError, ImproperlyConfigured):
         return True
 
@@ -173,6 +183,17 @@ def _cache_is_overridden_away() -> bool:
 def _are_overridden(holder: Any) -> bool:
     """Whether *holder* is what ``override_settings`` has put in front of the project's settings."""
     return isinstance(getattr(holder, "default_settings", None), (Settings, UserSettingsHolder))
+
+
+def _is_meant(holder: Any) -> bool:
+    """Whether ``LAYERCACHE`` was overridden together with ``CACHES`` or later, or neither was."""
+    while _are_overridden(holder):
+        if conf.SETTING in vars(holder):
+            return True
+        if "CACHES" in vars(holder):
+            return False
+        holder = holder.default_settings
+    return True
 
 
 engines = EngineHandler()

@@ -72,11 +72,10 @@ class MemcachedStore:
     # -- the contract ---------------------------------------------------------------------
 
     def read(self, key: str | None, tags: Sequence[str]) -> Reading:
-        (reading,) = self._read_many([(key, tags)])
-        return reading
+        return self.read_many([(key, tags)])[0]
 
     def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
-        return self._read_many(requests) if requests else []
+        return self._readings(requests) if requests else []
 
     def write(self, key: str, entry: Entry, timeout: float | None) -> None:
         data, name, ttl = entries.pack(key, entry), self._keys.entry(key), _ttl(timeout)
@@ -112,7 +111,7 @@ class MemcachedStore:
 
     # -- reading --------------------------------------------------------------------------
 
-    def _read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
+    def _readings(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
         # Entries first, then tags: what is stored later than the tags were fetched may be newer.
         keys = dict.fromkeys(key for key, _ in requests if key is not None)
         found = self._from_others(keys)
