@@ -2,20 +2,25 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import redis
+from redis.cluster import RedisCluster as Client
 
 from django_layercache.engine import Engine
 from django_layercache.engine.outages import Outages
+from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores import redis as redis_store
 from django_layercache.stores.base import Reading
+from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.redis import RedisStore
 from tests.engine.test_outages import ListOutbox, until_paid
 from tests.engine.tools import recipe
 from tests.proxies import Proxy
+from tests.redis_services import RedisCluster
 from tests.services import RedisServer, wait_for
 
 Two = tuple[RedisServer, RedisServer]
@@ -32,12 +37,15 @@ class Site:
         self._made: list[RedisStore] = []
 
     def new_process(self, replicas: int) -> Engine:
-        pool = redis.ConnectionPool(host="127.0.0.1", port=self.proxy.port)
-        store = RedisStore(pool, grace=0.2, replicas=replicas)
+        store = self.new_store(replicas)
         self._made.append(store)
         engine = Engine(store, jitter=0.0, outbox=self.outbox)
         engine.outages = Outages(store, self.outbox, pause=0.01)
         return engine
+
+    def new_store(self, replicas: int) -> RedisStore:
+        pool = redis.ConnectionPool(host="127.0.0.1", port=self.proxy.port)
+        return RedisStore(pool, grace=0.2, replicas=replicas)
 
     def fail_over(self) -> None:
         old, new = self.servers
@@ -170,6 +178,16 @@ def test_nothing_stale_is_read_while_writers_see_the_failover(
     site: Site, fed_at_once: None, replicas: int
 ) -> None:
     processes = [site.new_process(replicas) for _ in range(3)]
+    with at_work(site, processes):
+        site.fail_over()
+        site.servers[0].start()
+        site.servers[0].follow(site.servers[1])
+    site.until_hit(processes[1])
+
+
+@contextmanager
+def at_work(site: Site, processes: Sequence[Engine]) -> Iterator[None]:
+    """One process writes and the others read, before, during and after the body."""
     done = threading.Event()
     failures: list[BaseException] = []
 
@@ -180,20 +198,65 @@ def test_nothing_stale_is_read_while_writers_see_the_failover(
         except BaseException as error:
             failures.append(error)
 
+    def more() -> None:
+        seen = site.returned
+        wait_for(lambda: site.returned > seen + 20 or bool(failures))
+
+    acts = [site.write, *[site.read] * (len(processes) - 1)]
     threads = [
-        threading.Thread(target=repeat, args=(partial(act, processes[number]),))
-        for number, act in enumerate((site.write, site.read, site.read))
+        threading.Thread(target=repeat, args=(partial(act, process),))
+        for act, process in zip(acts, processes, strict=True)
     ]
     for thread in threads:
         thread.start()
-    wait_for(lambda: site.returned > 20 or bool(failures))
-    site.fail_over()
-    site.servers[0].start()
-    site.servers[0].follow(site.servers[1])
-    seen = site.returned
-    wait_for(lambda: site.returned > seen + 20 or bool(failures))
-    done.set()
-    for thread in threads:
-        thread.join()
+    try:
+        more()
+        yield
+        more()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
     assert not failures
+
+
+class ClusterSite(Site):
+    """The same on a Redis Cluster."""
+
+    def __init__(self, cluster: RedisCluster) -> None:
+        super().__init__((cluster.primaries[0], cluster.replicas[0]))
+        self.cluster = cluster
+        names = (f"shop {number}" for number in range(1000))
+        self.namespace = next(name for name in names if self._is_on_the_first(name))
+
+    def _is_on_the_first(self, namespace: str) -> bool:
+        register = f"{{layercache:{namespace}}}"
+        return self.cluster.owner_of(register) is self.cluster.primaries[0]
+
+    def new_store(self, replicas: int) -> RedisStore:
+        return ClusterStore(
+            lambda: Client.from_url(self.cluster.url), namespace=self.namespace, grace=0.2
+        )
+
+    def fail_over(self) -> None:
+        self.cluster.primaries[0].kill()
+
+
+def test_nothing_stale_is_read_while_the_server_of_the_tags_dies(
+    fresh_cluster: RedisCluster,
+) -> None:
+    site = ClusterSite(fresh_cluster)
+    processes = [site.new_process(0) for _ in range(3)]
+    with at_work(site, processes):
+        site.fail_over()
+        wait_for(lambda: _answers(processes[0]))
     site.until_hit(processes[1])
+    site.close()
+
+
+def _answers(engine: Engine) -> bool:
+    try:
+        engine.store.read(None, ())
+    except StoreUnavailable:
+        return False
+    return True

@@ -98,6 +98,18 @@ def test_a_server_that_was_stopped_keeps_nothing_pending_for_a_lease(
     until_stored(engine, "new")
 
 
+def test_a_commit_that_could_not_be_marked_is_told_to_a_store_that_others_use_again_already(
+    engine: Engine, other_process: Engine, outbox: ListOutbox
+) -> None:
+    """This process has not noticed yet that the server is back: it would ask again in a minute."""
+    assert get(other_process, "old") == "old"
+    breaker = engine.store._wires.breaker  # type: ignore[attr-defined]
+    breaker.failed()
+    breaker._retry_at = time.monotonic() + 60
+    commit_while_away(engine, outbox, "a")
+    assert get(other_process, "new") == "new"
+
+
 @pytest.fixture
 def cut_off(proxy: Proxy, outbox: ListOutbox, engine: Engine) -> Iterator[Engine]:
     """A process behind a network that will be cut."""

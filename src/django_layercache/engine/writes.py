@@ -12,10 +12,12 @@ A writer that dies between mark and release leaves its marks to their lease.
 
 import secrets
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 from django_layercache.engine.outages import Outages
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import Store
+from django_layercache.stores.breaker import insisting
 from django_layercache.tags import widened
 
 __all__ = ["Write"]
@@ -24,7 +26,9 @@ __all__ = ["Write"]
 class Write:
     """The tags that one transaction (or one statement in autocommit) changes."""
 
-    __slots__ = ("__weakref__", "_lease", "_marked", "_outages", "_store", "_writer", "dirty")
+    __slots__ = (
+        "__weakref__", "_is_unmarked", "_lease", "_marked", "_outages", "_store", "_writer", "dirty",
+    )  # fmt: skip
 
     def __init__(self, store: Store, outages: Outages, lease: float) -> None:
         self._store = store
@@ -32,6 +36,8 @@ class Write:
         self._lease = lease
         self._writer = secrets.token_hex(8)
         self._marked: frozenset[str] = frozenset()
+        #: The marks were tried, and could not be placed.
+        self._is_unmarked = False
         #: Changed by this transaction; not to be read from the store inside it.
         self.dirty: set[str] = set()
 
@@ -59,15 +65,21 @@ class Write:
         try:
             self._store.mark(self._writer, self._marked, self._lease)
         except StoreUnavailable:
+            self._is_unmarked = True
             self._outages.hold(self)
             return sorted(self._marked)
         return []
 
-    def release(self) -> None:
-        """Take the marks away, under new tokens, and begin anew. Never fails."""
+    def release(self, *, is_committed: bool = True) -> None:
+        """Take the marks away, under new tokens, and begin anew. Never fails.
+
+        What was committed without marks has to be told now: the store may be back already, and
+        others may trust it.
+        """
         if self._marked:
             try:
-                self._store.release(self._writer, self._marked)
+                with insisting() if self._is_unmarked and is_committed else nullcontext():
+                    self._store.release(self._writer, self._marked)
             except StoreUnavailable:
                 # The lease covers it where the mark was placed; the debt covers the rest.
                 self._outages.owe(self._marked, writer=self._writer)
@@ -75,7 +87,7 @@ class Write:
 
     def abandon(self) -> None:
         """Leave the marks to their lease: nobody knows whether the commit happened."""
-        self._marked = frozenset()
+        self._marked, self._is_unmarked = frozenset(), False
         self._outages.let_go(self)
         self.forget()
 

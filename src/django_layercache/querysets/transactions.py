@@ -126,7 +126,7 @@ def _place_marks(state: ConnectionState, write: Write) -> None:
     if not unmarked:
         return
     if conf.get("ON_OUTAGE") == "refuse":
-        write.release()  # a slow server may place the marks yet
+        write.release(is_committed=False)  # a slow server may place the marks yet
         raise WriteRefused("The cache's store is away, and LAYERCACHE['ON_OUTAGE'] is 'refuse'.")
     get_engine().outages.owe()
     outbox.put(state, unmarked)

@@ -2,10 +2,25 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django_layercache.exceptions import StoreUnavailable
 
-__all__ = ["Breaker"]
+__all__ = ["Breaker", "insisting"]
+
+_insists: ContextVar[bool] = ContextVar("layercache_insists", default=False)
+
+
+@contextmanager
+def insisting() -> Iterator[None]:
+    """Inside, a server is asked whatever the breaker says."""
+    reset = _insists.set(True)
+    try:
+        yield
+    finally:
+        _insists.reset(reset)
 
 
 class Breaker:
@@ -25,7 +40,7 @@ class Breaker:
 
     def check(self) -> None:
         """Raise :exc:`StoreUnavailable` while open; let one caller through when it is time to probe."""
-        if self._retry_at is None:
+        if self._retry_at is None or _insists.get():
             return
         with self._lock:
             if self._retry_at is None:
