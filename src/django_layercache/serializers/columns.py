@@ -31,6 +31,7 @@ from django_layercache.serializers.pools import (
     MisfitPool,
     Numbers,
     Sizes,
+    Spelt,
 )
 from django_layercache.serializers.values import (
     DECODERS,
@@ -51,6 +52,8 @@ _POOLS = (*SPELT, *NUMBERS, *BLOBS, PLAIN, TAGGED)
 _POOL_OF = {kind: code for kind, (code, _) in TYPES.items()}
 _FILLERS = dict(TYPES.values())
 _PREFIX = struct.Struct("<2sccIIIII")
+_unpack_prefix = _PREFIX.unpack_from
+_SMALL = 16 * 1024
 _ENCODINGS = {b"l": "latin-1", b"u": "utf-8"}
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _scan = json.JSONDecoder().raw_decode
@@ -140,7 +143,7 @@ def _encoded(text: str) -> tuple[bytes, bytes]:
 class _Layout(NamedTuple):
     """Which pools there are, with their sizes, and which column draws from which of them."""
 
-    spelt: Sizes
+    spelt: Spelt | None
     numbers: Numbers | None
     blobs: Sizes
     heaps: tuple[str, ...]
@@ -156,9 +159,10 @@ def _layout(codes: bytes, width: bytes, rows: int) -> _Layout:
     present = [code for code in _POOLS if code in columns]
     places = {code: place for place, code in enumerate(present)}
     sizes = [(code, rows * columns.count(code)) for code in present]
+    spelt = tuple(pair for pair in sizes if pair[0] in SPELT)
     numbers = tuple(pair for pair in sizes if pair[0] in NUMBERS)
     return _Layout(
-        tuple(pair for pair in sizes if pair[0] in SPELT),
+        Spelt(spelt) if spelt else None,
         Numbers(width, numbers) if numbers else None,
         tuple(pair for pair in sizes if pair[0] in BLOBS),
         tuple(code for code in present if code in {PLAIN, TAGGED}),
@@ -169,18 +173,17 @@ def _layout(codes: bytes, width: bytes, rows: int) -> _Layout:
 
 def load_rows(data: bytes) -> list[Row]:
     """The rows in *data*. Any exception means that :func:`dump_rows` did not write it."""
-    view = memoryview(data)  # copies nothing
-    _, width, encoding, rows, codes_size, rest_size, text_size, blobs_size = _PREFIX.unpack_from(
-        view
-    )
+    # Slices of a view copy nothing, but take longer to make.
+    view = data if len(data) < _SMALL else memoryview(data)
+    _, width, encoding, rows, codes_size, rest_size, text_size, blobs_size = _unpack_prefix(data)
     rest_begin = _PREFIX.size + codes_size
     text_begin = rest_begin + rest_size
     end = text_begin + text_size
     layout = _layout(data[_PREFIX.size : rest_begin], width, rows)
     pools: list[Iterable[Any]] = []
-    if layout.spelt:
+    if layout.spelt is not None:
         text = str(view[text_begin:end], _ENCODINGS[encoding], "surrogatepass")
-        pools = kinds.read_spelt(text, layout.spelt)
+        pools = layout.spelt.read(text)
     elif text_size:
         raise ValueError("texts of no column")
     if layout.numbers is not None:

@@ -32,8 +32,8 @@ __all__ = [
     "Numbers",
     "Pools",
     "Sizes",
+    "Spelt",
     "read_blobs",
-    "read_spelt",
     "written_blobs",
     "written_numbers",
     "written_spelt",
@@ -83,15 +83,29 @@ def written_spelt(pools: Pools) -> str:
     return "\0".join(parts)
 
 
-def read_spelt(text: str, sizes: Sizes) -> list[Iterable[Any]]:
-    """The pools in *text*, in the order of *sizes*."""
-    texts, pools, begin = text.split("\0"), [], 0
-    for code, size in sizes:
-        pools.append(_READERS[code](texts[begin : begin + size]))
-        begin += size
-    if begin != len(texts):
-        raise ValueError("too many texts, or too few")
-    return pools
+class Spelt:
+    """How the pools that are spelt follow each other."""
+
+    __slots__ = ("_parts", "_size")
+
+    def __init__(self, sizes: Sizes) -> None:
+        slices = _slices([size for _, size in sizes])
+        self._parts = [
+            (_READERS[code], part) for (code, _), part in zip(sizes, slices, strict=True)
+        ]
+        self._size = slices[-1].stop
+
+    def read(self, text: str) -> list[Iterable[Any]]:
+        """The pools in *text*."""
+        texts = text.split("\0")
+        if len(texts) != self._size:
+            raise ValueError("too many texts, or too few")
+        return [read(texts[part]) for read, part in self._parts]
+
+
+def _slices(sizes: Iterable[int]) -> list[slice]:
+    ends = accumulate(sizes, initial=0)
+    return [slice(begin, end) for begin, end in pairwise(ends)]
 
 
 def _read_uuids(texts: Iterable[str]) -> list[UUID]:
@@ -148,14 +162,13 @@ class Numbers:
     def __init__(self, width: bytes, sizes: Sizes) -> None:
         formats = {"i": width.decode(), "f": "d", "?": "?", "td": "i"}
         counts = [3 * size if code == "td" else size for code, size in sizes]
-        ends = list(accumulate(counts, initial=0))
-        self._slices = [slice(*ends) for ends in pairwise(ends)]
+        self._slices = _slices(counts)
         self._has_durations = sizes[-1:] and sizes[-1][0] == "td"
         parts = [f"{count}{formats[code]}" for count, (code, _) in zip(counts, sizes, strict=True)]
         self.layout = struct.Struct("<" + "".join(parts))
         self.size = self.layout.size
 
-    def read(self, data: memoryview, begin: int) -> list[Iterable[Any]]:
+    def read(self, data: bytes | memoryview, begin: int) -> list[Iterable[Any]]:
         """The pools in *data*."""
         numbers = self.layout.unpack_from(data, begin)
         pools: list[Iterable[Any]] = [numbers[part] for part in self._slices]
