@@ -89,6 +89,25 @@ def test_a_program_that_says_it_is_a_replica_is_heard_too(heard, elsewhere):
     assert set(told(heard)) == {"testapp_author"}
 
 
+def test_a_program_that_may_only_insert_is_heard_too(heard, elsewhere):
+    elsewhere.execute("""
+        CREATE ROLE inserter;
+        GRANT INSERT ON testapp_country TO inserter;
+        REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
+        SET ROLE inserter
+    """)
+    try:
+        elsewhere.execute("INSERT INTO testapp_country (code, name) VALUES ('DE', 'Germany')")
+        assert told(heard) == {"testapp_country": {"code": ["DE"]}}
+    finally:
+        elsewhere.execute("""
+            RESET ROLE;
+            GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC;
+            DROP OWNED BY inserter;
+            DROP ROLE inserter
+        """)
+
+
 def test_a_column_that_is_gone_is_no_reason_to_fail(world, heard, elsewhere):
     elsewhere.execute("ALTER TABLE testapp_ticket RENAME COLUMN id TO number")
     try:
@@ -109,6 +128,7 @@ def tenant(world, elsewhere):
         CREATE TABLE testapp_tag (id bigint, name text) PARTITION BY RANGE (id);
         CREATE TABLE low PARTITION OF testapp_tag FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (id);
         CREATE TABLE "Lowest one" PARTITION OF low FOR VALUES FROM (0) TO (50);
+        CREATE TABLE middle PARTITION OF low FOR VALUES FROM (50) TO (100);
         RESET search_path
     """)
     yield '"Odd ""name".testapp_tag'
@@ -116,12 +136,20 @@ def tenant(world, elsewhere):
 
 
 def test_what_is_written_to_a_partition_is_told_of_the_models_table(tenant, heard, elsewhere):
-    assert len(triggers_command("install", tenant)) == 3
+    assert len(triggers_command("install", tenant)) == 4
     for table in (tenant, '"Odd ""name"."Lowest one"'):
         elsewhere.execute(f"INSERT INTO {table} VALUES (7, 'seven')")
         assert told(heard) == {"testapp_tag": {"id": [7]}}
     elsewhere.execute('TRUNCATE "Odd ""name".low')
     assert told(heard) == {"testapp_tag": {}}
+
+
+def test_a_row_that_moves_between_partitions_is_told_once_with_both_keys(tenant, heard, elsewhere):
+    triggers_command("install", tenant)
+    elsewhere.execute(f"INSERT INTO {tenant} VALUES (7, 'seven')")
+    heard()
+    elsewhere.execute(f"UPDATE {tenant} SET id = 70")
+    assert [one["columns"] for one in heard()] == [{"id": [7, 70]}]
 
 
 def test_a_partition_that_was_added_is_found_missing(tenant, heard, elsewhere):
