@@ -273,7 +273,16 @@ def test_a_missing_sql_parser_is_a_warning(monkeypatch):
 
 def test_the_local_store_is_a_warning_when_deploying():
     assert ids(our_checks.check_deployment, LAYERCACHE={}) == ["layercache.W003"]
-    assert ids(our_checks.check_deployment, LAYERCACHE={"CACHE": "redis"}) == []
+    named = {"CACHE": "redis", "NAMESPACE": "shop"}
+    assert ids(our_checks.check_deployment, LAYERCACHE=named) == []
+
+
+def test_a_shared_server_without_a_namespace_is_a_warning_when_deploying(settings):
+    check, unnamed = our_checks.check_deployment, {"CACHE": "redis"}
+    assert ids(check, LAYERCACHE=unnamed) == ["layercache.W008"]
+    prefixed = {"redis": {**settings.CACHES["redis"], "KEY_PREFIX": "shop"}}
+    assert ids(check, LAYERCACHE=unnamed, CACHES=prefixed) == []
+    assert ids(check, LAYERCACHE={"CACHE": "gone"}) == []
 
 
 def test_the_checks_are_registered():

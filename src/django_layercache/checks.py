@@ -89,9 +89,9 @@ def check_parsers(**kwargs: Any) -> list[CheckMessage]:
 
 
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
-    """The `local` store is exact within one process only."""
+    """The `local` store is exact within one process only; a shared one may have to be told apart."""
     if conf.get("CACHE") is not None:
-        return []
+        return _namespace()
     return [
         Warn(
             "The store is `local`: it is exact within its own process. Where several processes "
@@ -232,6 +232,24 @@ def _cache_alias(alias: Any) -> Iterator[CheckMessage]:
             hint="Look at its entry in CACHES.",
             id="layercache.E009",
         )
+
+
+def _namespace() -> list[CheckMessage]:
+    from django_layercache.handlers import namespace_in_force
+
+    try:
+        if namespace_in_force():
+            return []
+    except Exception:  # an alias that cannot be used is another check's business
+        return []
+    return [
+        Warn(
+            "Nothing separates this project from another one, or another deployment of it, that "
+            "uses the same cache server: they would answer from each other's entries.",
+            hint="Set LAYERCACHE['NAMESPACE'], or KEY_PREFIX in CACHES, to a name that no other has.",
+            id="layercache.W008",
+        )
+    ]
 
 
 def register_checks() -> None:

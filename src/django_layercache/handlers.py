@@ -32,7 +32,7 @@ from django_layercache.stores.memcached import MemcachedStore
 from django_layercache.stores.near import Known, NearStore, NothingKnown
 from django_layercache.stores.near_request import RequestTokens
 
-__all__ = ["EngineHandler", "get_engine", "pool_of"]
+__all__ = ["EngineHandler", "get_engine", "namespace_in_force", "pool_of"]
 
 #: The near tier's levels of freshness.
 FRESHNESS = ("strict", "request", "pushed")
@@ -115,7 +115,7 @@ def make_store(longest_grace: float) -> Store:
     alias = conf.get("CACHE")
     if alias is None:
         return LocalStore(max_bytes=conf.get("MAX_BYTES"))
-    options = {"namespace": conf.get("NAMESPACE"), "grace": longest_grace}
+    options: dict[str, Any] = {"namespace": namespace_in_force(), "grace": longest_grace}
     if is_cluster(caches[alias]):
         from django_layercache.stores.cluster import ClusterStore
 
@@ -133,8 +133,14 @@ def make_store(longest_grace: float) -> Store:
     if why := objection_to(caches[alias]):
         raise InvalidSetting(f"LAYERCACHE['CACHE'] names {alias!r}, which {why}.")
     return BoundedStore(
-        lambda: caches[alias], namespace=conf.get("NAMESPACE"), lease=conf.get("LEASE")
+        lambda: caches[alias], namespace=namespace_in_force(), lease=conf.get("LEASE")
     )
+
+
+def namespace_in_force() -> str:
+    """What separates this project from others in the same server: ``NAMESPACE``, else the alias' ``KEY_PREFIX``."""
+    alias = conf.get("CACHE")
+    return str(conf.get("NAMESPACE") or (alias is not None and caches[alias].key_prefix) or "")
 
 
 def with_near_tier(store: Store, must_ask: Callable[[], bool] = lambda: False) -> Store:

@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from django_layercache.decorators import cached
 from django_layercache.engine import Engine
@@ -95,6 +96,21 @@ def test_two_projects_of_one_server_never_meet(redis_server):
         project.store.reset()
     for name, project in zip(names, projects, strict=True):
         assert project.get_or_build(recipe("k", "a"), Builder(f"new {name}")) == f"new {name}"
+
+
+@with_databases
+def test_projects_that_differ_by_the_prefix_of_their_keys_never_meet(redis_server, settings):
+    for name in ("one", "two", "one"):
+        prefixed = {**settings.CACHES["redis"], "KEY_PREFIX": f"prefix-{name}"}
+        with override_settings(
+            CACHES={"redis": prefixed}, LAYERCACHE={"CACHE": "redis", "GRACE": 0}
+        ):
+            built = get_engine().get_or_build(recipe("k", "a"), Builder(f"of {name}"))
+            assert built == f"of {name}"
+            assert (
+                json.loads(run("status", "--json", "--database=default"))["namespace"]
+                == f"prefix-{name}"
+            )
 
 
 @with_databases

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connections
 from django_layercache import conf
 from django_layercache.engine import Engine
 from django_layercache.exceptions import LayerCacheError, StoreUnavailable
-from django_layercache.handlers import get_engine
+from django_layercache.handlers import get_engine, namespace_in_force
 from django_layercache.querysets.outbox import DatabaseOutbox
 
 __all__ = ["Command"]
@@ -55,7 +55,7 @@ class Command(BaseCommand):
     def _clear(self, **options: Any) -> None:
         _refuse_local()
         get_engine().store.reset()
-        namespace = conf.get("NAMESPACE")
+        namespace = namespace_in_force()
         self.stdout.write(f"Cleared: nothing of the namespace {namespace!r} will be used again.")
 
     def _drain(self, database: list[str] | None, **options: Any) -> None:
@@ -97,7 +97,7 @@ def _facts(engine: Engine) -> dict[str, Any]:
     store = engine.store
     facts: dict[str, Any] = {
         "cache": conf.get("CACHE"),
-        "namespace": conf.get("NAMESPACE"),
+        "namespace": namespace_in_force(),
         "store": type(getattr(store, "shared", store)).__name__,
         "promise": "exact" if store.exact else "bounded",
         "enabled": engine.enabled,
