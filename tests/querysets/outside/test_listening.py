@@ -113,7 +113,15 @@ def test_a_row_that_moves_changes_both_partitions(world, listener, elsewhere):
 
 def test_a_notification_that_cannot_be_read_may_mean_any_table(world, listener, elsewhere):
     warm(titles, world), warm(rows(Tag), world)
-    for nonsense in ("nonsense", '{"v": 2}', "[]", '{"tables": 1, "columns": {}}'):
+    hostile = r"""{"tables": ["\ud800"], "columns": {}}"""
+    elsewhere.execute("SELECT pg_notify('layercache', %s)", [hostile])
+    for nonsense in (
+        "nonsense",
+        '{"v": 2}',
+        "[]",
+        '{"tables": 1, "columns": {}}',
+        '{"tables": ["testapp_post"], "columns": {"id": ["x"]}}',
+    ):
         elsewhere.execute("SELECT pg_notify('layercache', %s)", [nonsense])
         eventually(lambda: outcomes(titles, world) == ["miss"])
         eventually(lambda: is_hit(titles, world))

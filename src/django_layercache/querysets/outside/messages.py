@@ -11,6 +11,7 @@ from django_layercache.querysets.bindings import row_key
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.outside.relations import models_of
 from django_layercache.querysets.writes import tags_of_rows
+from django_layercache.tags import table_name
 
 __all__ = ["tags_of_message", "tags_of_tables"]
 
@@ -22,15 +23,20 @@ def tags_of_message(message: str, connection: BaseDatabaseWrapper) -> set[str]:
     """
     try:
         told = json.loads(message)
-        tables, columns = told["tables"], dict(told["columns"])
-        return {tag for table in tables for tag in _changed(str(table), columns, connection)}
-    except (KeyError, TypeError) as error:
+        tables, columns = map(str, told["tables"]), dict(told["columns"])
+        return {tag for table in _read(tables) for tag in _changed(table, columns, connection)}
+    except Exception as error:  # anybody who may connect may have sent it
         raise ValueError(str(error)) from error
 
 
 def tags_of_tables(tables: Iterable[str], connection: BaseDatabaseWrapper) -> set[str]:
     """What a change of unknown rows of *tables* changes."""
-    return {tag for table in tables for tag in _changed(table, {}, connection)}
+    return {tag for table in _read(tables) for tag in _changed(table, {}, connection)}
+
+
+def _read(tables: Iterable[str]) -> Iterator[str]:
+    """Those of *tables* that something cached may have been read from: the models'."""
+    return (table for table in tables if policies.are_models({table_name(table)}))
 
 
 def _changed(
