@@ -11,15 +11,13 @@ from unittest import mock
 
 import greenlet
 
-from django_layercache.stores import memcached_tags
+from django_layercache.stores import memcached_generations, memcached_tags
 from django_layercache.stores.memcached import MemcachedStore
-from django_layercache.stores.memcached_items import Head
-from django_layercache.stores.memcached_wire import (
+from django_layercache.stores.memcached_commands import (
     Add,
     Append,
     Cas,
     Command,
-    Connection,
     Delete,
     Get,
     Incr,
@@ -27,6 +25,8 @@ from django_layercache.stores.memcached_wire import (
     Set,
     Stats,
 )
+from django_layercache.stores.memcached_items import Head
+from django_layercache.stores.memcached_wire import Connection
 from tests.engine.places import Mutations, Place, _ask
 from tests.engine.subjects import GRACE, LEASE, Content, Happening
 
@@ -128,7 +128,7 @@ class OnMemcached(Mutations):
         with (
             super().applied(),
             mock.patch.object(memcached_tags, "_Clock", clock),
-            mock.patch.object(memcached_tags, "secrets", _Names),
+            mock.patch.object(memcached_generations, "secrets", _Names),
         ):
             yield
 

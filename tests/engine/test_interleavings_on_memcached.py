@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from django_layercache.stores import memcached_tags
+from django_layercache.stores.memcached_commands import Set
 from django_layercache.stores.memcached_items import Register
 from django_layercache.stores.memcached_tags import Tags
-from django_layercache.stores.memcached_wire import Set
 from tests.engine.explorer import Mix, Report, explore, wander
 from tests.engine.memcached_model import MemcachedSubject, OnMemcached, asking_store
 from tests.engine.mixes import A

@@ -12,7 +12,7 @@ from django_layercache.decorators import cached
 from django_layercache.handlers import engines, get_engine
 from django_layercache.pages import visits
 from django_layercache.stores.memcached import MemcachedStore
-from django_layercache.stores.memcached_wire import Get, Set
+from django_layercache.stores.memcached_commands import Get, Set
 from tests.pages.conftest import INSIDE, SITE
 from tests.testapp.models import Author
 

@@ -14,8 +14,9 @@ from django_layercache.stores.base import Reading
 from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
-from django_layercache.stores.memcached_tags import server_time
-from django_layercache.stores.memcached_wire import Command, Server, Stats
+from django_layercache.stores.memcached_commands import Command, Stats
+from django_layercache.stores.memcached_generations import server_time
+from django_layercache.stores.memcached_wire import Server
 from django_layercache.stores.near import Known, NearStore
 from django_layercache.stores.redis import RedisStore
 from django_layercache.stores.shelf import monotonic

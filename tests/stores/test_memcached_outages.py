@@ -9,14 +9,8 @@ import pytest
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import PENDING, Entry
 from django_layercache.stores.memcached import MemcachedStore
-from django_layercache.stores.memcached_wire import (
-    CONNECT_TIMEOUT,
-    RESPONSE_TIMEOUT,
-    Delete,
-    Get,
-    Server,
-    Set,
-)
+from django_layercache.stores.memcached_commands import Delete, Get, Set
+from django_layercache.stores.memcached_wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Server
 from tests.plugin import require
 from tests.services import MemcachedServer
 
@@ -218,6 +212,23 @@ def test_a_register_is_tidied_up_and_keeps_the_live_marks(store: MemcachedStore)
     items, _ = store._first.run(lambda connection: connection.exchange(get))
     assert len(items[keys.register(head)].value) < 40_000
     assert token_of(store, "a") is PENDING
+
+
+def test_a_register_that_is_full_is_tidied_up_when_it_refuses(
+    pool: list[MemcachedServer],
+) -> None:
+    store = new_store(pool[0])
+    store.mark("w", ["a"], LEASE)
+    keys, head = store._keys, store._tags._head
+    key = keys.register(head)
+    (items,) = store._first.run(lambda connection: connection.exchange([Get((key,))]))
+    full = items[key].value + b"+v 1 0123456789abcdef\n" * 48_000
+    store._first.run(lambda c: c.exchange([Set(key, full[:1_048_000]), Delete(keys.tag("a"))]))
+    with pytest.raises(StoreUnavailable, match="refuses"):
+        store.mark("v", [f"{number}" for number in range(100)], LEASE)
+    store.mark("v", ["b"], LEASE)
+    assert store.read(None, ["a", "b"]).states == {"a": PENDING, "b": PENDING}
+    store.close()
 
 
 @pytest.mark.parametrize("name", ("head", "register", "sequence", "tag"))

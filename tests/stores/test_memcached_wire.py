@@ -10,20 +10,18 @@ from hypothesis import strategies as st
 
 from django_layercache.aliases import address_of
 from django_layercache.exceptions import StoreUnavailable
-from django_layercache.stores.memcached_wire import (
+from django_layercache.stores.memcached_commands import (
     Add,
     Append,
     Cas,
     Command,
-    Connection,
     Delete,
     Get,
     Incr,
     Item,
-    Refused,
-    Server,
     Set,
 )
+from django_layercache.stores.memcached_wire import Connection, Refused, Server
 from tests.engine.memcached_model import Held, carried_out
 from tests.services import MemcachedServer
 

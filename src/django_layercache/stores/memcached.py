@@ -18,17 +18,11 @@ from django_layercache.exceptions import StoreUnavailable, Undecodable
 from django_layercache.serializers.reports import report_undecodable
 from django_layercache.stores import entries
 from django_layercache.stores.base import Entry, Reading, Token
+from django_layercache.stores.memcached_commands import Command, Delete, Get, Set
+from django_layercache.stores.memcached_generations import server_time
 from django_layercache.stores.memcached_items import MANIFEST, Keys, manifest
-from django_layercache.stores.memcached_tags import Tags, server_time
-from django_layercache.stores.memcached_wire import (
-    Command,
-    Connection,
-    Delete,
-    Get,
-    Refused,
-    Server,
-    Set,
-)
+from django_layercache.stores.memcached_tags import Tags
+from django_layercache.stores.memcached_wire import Connection, Refused, Server
 
 __all__ = ["MemcachedStore"]
 

@@ -25,7 +25,7 @@ On the server that its key falls to:
 Times are seconds of the server's clock.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -211,23 +211,26 @@ class Register:
 
     def tidied(self, now: float) -> bytes:
         """The bytes of a register that says the same, of the marks that are live."""
-        return b"".join(self._lines(now))
-
-    def _lines(self, now: float) -> Iterator[bytes]:
+        lines: dict[tuple[str, float], list[str]] = {}
         for name, marks in self._marks.items():
-            for writer, expiry in marks.items():
-                if expiry > now:
-                    yield f"+{writer} {expiry:.3f} {name}\n".encode()
+            for mark in marks.items():
+                if mark[1] > now:
+                    lines.setdefault(mark, []).append(name)
+        return b"".join([_line(*mark, names) for mark, names in lines.items()])
 
     @staticmethod
     def placed(writer: str, expiry: float, tags: Iterable[str]) -> bytes:
         """A line: *writer* has placed marks on *tags*."""
-        return f"+{writer} {expiry:.3f} {' '.join(map(short, tags))}\n".encode()
+        return _line(writer, expiry, map(short, tags))
 
     @staticmethod
     def taken(writer: str, tags: Iterable[str]) -> bytes:
         """A line: *writer* has taken its marks on *tags* away."""
         return f"-{writer} {' '.join(map(short, tags))}\n".encode()
+
+
+def _line(writer: str, expiry: float, names: Iterable[str]) -> bytes:
+    return f"+{writer} {expiry:.3f} {' '.join(names)}\n".encode()
 
 
 def _is_number(text: str) -> bool:

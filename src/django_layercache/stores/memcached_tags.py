@@ -9,18 +9,26 @@ fetched again. Four things make that as good as a script, whatever items vanish 
 - A mark goes into the register first, then on its tag. Who publishes fetches the tag first, then
   the register. So either he finds the mark in the register, or the swap fails.
 - Whoever places marks looks, at the end, whether the register is still the one that counts.
-- If the register, the sequence or the head is gone, the server has lost data: a new generation
-  begins, in which nothing is settled until a grace is over. The grace is counted from a time at
-  which everybody could see that it had begun.
+- If the register, the sequence or the head is gone, the server has lost data, and a new
+  generation begins (``memcached_generations.py``).
 """
 
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import PENDING, Token, TokenState
+from django_layercache.stores.memcached_commands import (
+    Add,
+    Append,
+    Cas,
+    Command,
+    Get,
+    Incr,
+    Item,
+    Stats,
+)
+from django_layercache.stores.memcached_generations import LONGEST_PAUSE, Generations, tries
 from django_layercache.stores.memcached_items import (
     Head,
     Keys,
@@ -32,26 +40,12 @@ from django_layercache.stores.memcached_items import (
     unpack_marks,
     unpack_token,
 )
-from django_layercache.stores.memcached_wire import (
-    Add,
-    Append,
-    Cas,
-    Command,
-    Connection,
-    Get,
-    Incr,
-    Item,
-    Stats,
-)
+from django_layercache.stores.memcached_wire import Connection, Refused
 
-__all__ = ["Seen", "Tags", "server_time"]
+__all__ = ["Seen", "Tags"]
 
 _TTL = 7 * 24 * 3600
 _EMPTY = pack_marks({})
-#: How often somebody else may come in between.
-_TRIES = 100
-#: Seconds between asking for the time and having placed a mark whose lease begins with it.
-_LONGEST_PAUSE = 1.0
 #: Bytes of a register that is tidied up. An item holds a million.
 _TIDY_ABOVE = 32 * 1024
 
@@ -59,11 +53,6 @@ _TIDY_ABOVE = 32 * 1024
 class _Clock:
     # Held by a class, out of reach of tools that freeze time by replacing the functions of modules.
     monotonic = staticmethod(time.monotonic)
-
-
-def server_time(stats: Mapping[bytes, bytes]) -> float:
-    """The server's clock. It shows whole seconds."""
-    return float(stats[b"time"])
 
 
 class Seen(NamedTuple):
@@ -76,27 +65,8 @@ class Seen(NamedTuple):
     position: int
 
 
-class Tags:
-    """The tags of one namespace on one server.
-
-    *slack* is what is added to every lease and grace, in seconds: one for a clock that shows whole
-    seconds, one for what passes between asking for the time and placing the mark.
-    """
-
-    def __init__(
-        self,
-        keys: Keys,
-        *,
-        grace: float,
-        clock: Callable[[Mapping[bytes, bytes]], float] = server_time,
-        slack: float = 1.0 + _LONGEST_PAUSE,
-    ) -> None:
-        self._keys = keys
-        self._grace = grace
-        self._clock = clock
-        self._slack = slack
-        #: The last one that was seen. Whoever goes by it looks, in the same pipeline, whether it still counts.
-        self._head: Head | None = None
+class Tags(Generations):
+    """The tags of one namespace on one server."""
 
     # -- reading --------------------------------------------------------------------------
 
@@ -105,7 +75,7 @@ class Tags:
     ) -> Seen:
         """Fetch the items under the keys *before*, then *tags*, then the position of the sequence."""
         keys = {self._keys.tag(tag): tag for tag in tags}
-        for _ in _tries():
+        for _ in tries():
             guess = self._head
             last = [self._keys.head] if guess is None else [self._keys.head, self._sequence(guess)]
             found, items, top = connection.exchange(
@@ -150,7 +120,7 @@ class Tags:
     def mark(self, connection: Connection, writer: str, tags: Sequence[str], lease: float) -> None:
         """Place marks of *writer* on *tags*, for *lease* seconds at the least."""
         left, recorded = list(tags), ""
-        for _ in _tries():
+        for _ in tries():
             begun = _Clock.monotonic()
             items, top, stats = connection.exchange(
                 [Get(self._tag_keys(left)), Get((self._keys.head,)), Stats()]
@@ -167,6 +137,7 @@ class Tags:
             commands += [self._marking(items, tag, writer, expiry, now) for tag in left]
             *stored, top = connection.exchange([*commands, Get((self._keys.head,))])
             if recorded != head.register and not stored.pop(0):
+                self._refuse_if_full(connection, head)
                 self._begin(connection, top.get(self._keys.head), None, lost=head)
                 continue
             after = self._understood(connection, top.get(self._keys.head))
@@ -191,26 +162,6 @@ class Tags:
         """Take the marks of *writer* away, and publish new tokens where there are no others."""
         self._publish(connection, tags, writer)
 
-    def reset(self, connection: Connection) -> None:
-        """Begin a generation. The register stays, as the marks' writers have not committed yet."""
-        for _ in _tries():
-            (top,) = connection.exchange([Get((self._keys.head,))])
-            item = top.get(self._keys.head)
-            head = self._understood(connection, item)
-            if head is not None and self._begin(connection, item, head):
-                return
-
-    def end_grace(self, connection: Connection, generation: str) -> None:
-        """Trust the server, if it is in *generation*."""
-        for _ in _tries():
-            (top,) = connection.exchange([Get((self._keys.head,))])
-            item = top.get(self._keys.head)
-            head = self._understood(connection, item)
-            if head is not None and (
-                head.generation != generation or self._change(connection, head, item, 0.0)
-            ):
-                return
-
     # -- publishing: a mint, and the second half of a release ---------------------------------
 
     def _publish(
@@ -222,7 +173,7 @@ class Tags:
         """
         states: dict[str, TokenState] = {}
         left, told = list(tags), ""
-        for _ in _tries():
+        for _ in tries():
             fetched = self._fetch(connection, left, writer if told == "" else None, tags)
             if fetched is None:
                 continue
@@ -309,75 +260,16 @@ class Tags:
         replies = connection.exchange(commands) if commands else []
         return true | {tag for tag, stored in zip(swaps, replies, strict=False) if stored}
 
-    # -- the head -------------------------------------------------------------------------
-
-    def _understood(self, connection: Connection, item: Item | None) -> Head | None:
-        """The head in *item*. If it is of no use a new generation is begun, and there is none for now."""
-        head = None if item is None else Head.unpack(item.value)
-        if head is None or head.identity != connection.identity:
-            self._begin(connection, item, None)
-            return None
-        self._head = head
-        return head
-
-    def _begin(
-        self,
-        connection: Connection,
-        item: Item | None,
-        kept: Head | None,
-        *,
-        lost: Head | None = None,
-    ) -> bool:
-        """Begin a generation in place of the one in *item*; whether nobody else did.
-
-        Its marks are those of *kept*, or unknown. It is *lost* of which somebody has found that
-        there is no register any more.
-        """
-        if lost is not None and (item is None or Head.unpack(item.value) != lost):
-            return False  # somebody else has begun one meanwhile
-        seed = round(self._now(connection) * 1e6)
-        generation = secrets.token_hex(4)
-        if kept is None:
-            trusted_from = None if self._grace else 0.0
-            head = Head(generation, secrets.token_hex(4), trusted_from, connection.identity)
-        else:
-            head = kept._replace(generation=generation)
-        commands: list[Command] = [Add(self._sequence(head), b"%d" % seed)]
-        if kept is None:
-            commands.append(Add(self._keys.register(head), b""))
-        commands.append(self._placing(head, item))
-        return bool(connection.exchange(commands)[-1])
-
-    def _is_trusted(self, connection: Connection, head: Head, item: Item) -> bool:
-        """Whether no mark can have been lost of which somebody still relies on."""
-        if head.trusted_from == 0:
-            return True
-        now, trusted_from = self._now(connection), head.trusted_from
-        latest = now + self._grace + self._slack
-        if trusted_from is None or trusted_from > latest + 60:
-            # Counted from here, as everybody can see by now that it has begun.
-            self._change(connection, head, item, latest)
-            return False
-        return now >= trusted_from and self._change(connection, head, item, 0.0)
-
-    def _change(
-        self, connection: Connection, head: Head, item: Item | None, trusted_from: float
-    ) -> bool:
-        put = self._placing(head._replace(trusted_from=trusted_from), item)
-        return bool(connection.exchange([put])[0])
-
-    def _placing(self, head: Head, item: Item | None) -> Command:
-        key, value = self._keys.head, head.pack()
-        return Add(key, value) if item is None else Cas(key, value, item.unique)
+    def _refuse_if_full(self, connection: Connection, head: Head) -> None:
+        """A register that does not take a line more is not lost: make room in it for the next one."""
+        key = self._keys.register(head)
+        (items,) = connection.exchange([Get((key,))])
+        if item := items.get(key):
+            tidied = Register(item.value).tidied(self._now(connection))
+            connection.exchange([Cas(key, tidied, item.unique)])
+            raise Refused("the register of marks is full")
 
     # -- odds and ends --------------------------------------------------------------------
-
-    def _now(self, connection: Connection) -> float:
-        (stats,) = connection.exchange([Stats()])
-        return self._clock(stats)
-
-    def _sequence(self, head: Head) -> bytes:
-        return self._keys.sequence(head)
 
     def _tag_keys(self, tags: Iterable[str]) -> tuple[bytes, ...]:
         return tuple([self._keys.tag(tag) for tag in tags])
@@ -396,11 +288,6 @@ class _Fetched(NamedTuple):
         return self.items.get(keys.tag(tag))
 
 
-def _tries() -> Iterator[int]:
-    yield from range(_TRIES)
-    raise StoreUnavailable("memcached's items are changed by others all the time")
-
-
 def _token(item: Item | None, head: Head) -> Token | None:
     return None if item is None else unpack_token(item.value, head)
 
@@ -414,4 +301,4 @@ def _number(item: Item | None) -> int | None:
 
 
 def _is_late(begun: float) -> bool:
-    return _Clock.monotonic() - begun > _LONGEST_PAUSE
+    return _Clock.monotonic() - begun > LONGEST_PAUSE

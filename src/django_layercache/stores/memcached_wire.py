@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from itertools import islice
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.breaker import Breaker
+from django_layercache.stores.memcached_commands import Command, Item, Stats
 
-__all__ = ["Add", "Address", "Append", "Cas", "Command", "Connection", "Delete", "Get"]
-__all__ += ["Incr", "Item", "Refused", "Server", "Set", "Stats"]
+__all__ = ["Address", "Connection", "Refused", "Server"]
 
 #: Seconds, where the project's own alias says nothing.
 CONNECT_TIMEOUT = 0.25
@@ -38,121 +38,6 @@ class Refused(Exception):
 
 class _Garbled(ConnectionError):
     """What came is no reply; the connection is of no use any more."""
-
-
-class Item(NamedTuple):
-    """A value, and the number that it has until it is changed."""
-
-    value: bytes
-    unique: bytes
-
-
-class Get(NamedTuple):
-    """The items under *keys*, fetched in this order; those that there are, by key."""
-
-    keys: tuple[bytes, ...]
-
-    def request(self) -> bytes:
-        return b"gets %b\r\n" % b" ".join(self.keys) if self.keys else b""
-
-    def reply(self, connection: "Connection") -> dict[bytes, Item]:
-        return connection.items() if self.keys else {}
-
-
-class Set(NamedTuple):
-    """Put *value* under *key* for *ttl* seconds, for ever if 0. Like all that store: whether it did."""
-
-    key: bytes
-    value: bytes
-    ttl: int = 0
-
-    def request(self) -> bytes:
-        return b"set %b 0 %d %d\r\n%b\r\n" % (self.key, self.ttl, len(self.value), self.value)
-
-    def reply(self, connection: "Connection") -> bool:
-        return connection.is_stored()
-
-
-class Add(NamedTuple):
-    """:class:`Set`, if there is nothing."""
-
-    key: bytes
-    value: bytes
-    ttl: int = 0
-
-    def request(self) -> bytes:
-        return b"add %b 0 %d %d\r\n%b\r\n" % (self.key, self.ttl, len(self.value), self.value)
-
-    def reply(self, connection: "Connection") -> bool:
-        return connection.is_stored()
-
-
-class Cas(NamedTuple):
-    """:class:`Set`, if the item is there and was not changed since it had the number *unique*."""
-
-    key: bytes
-    value: bytes
-    unique: bytes
-    ttl: int = 0
-
-    def request(self) -> bytes:
-        head = (self.key, self.ttl, len(self.value), self.unique)
-        return b"cas %b 0 %d %d %b\r\n%b\r\n" % (*head, self.value)
-
-    def reply(self, connection: "Connection") -> bool:
-        return connection.is_stored()
-
-
-class Append(NamedTuple):
-    """Put *value* behind what is under *key*, if there is anything."""
-
-    key: bytes
-    value: bytes
-
-    def request(self) -> bytes:
-        return b"append %b 0 0 %d\r\n%b\r\n" % (self.key, len(self.value), self.value)
-
-    def reply(self, connection: "Connection") -> bool:
-        return connection.is_stored()
-
-
-class Incr(NamedTuple):
-    """Add *by* to the number under *key*; the new number, or ``None`` if there is none."""
-
-    key: bytes
-    by: int
-
-    def request(self) -> bytes:
-        return b"incr %b %d\r\n" % (self.key, self.by)
-
-    def reply(self, connection: "Connection") -> int | None:
-        line = connection.line()
-        return int(line) if line.isdigit() else None
-
-
-class Delete(NamedTuple):
-    """Drop what is under *key*, if anything."""
-
-    key: bytes
-
-    def request(self) -> bytes:
-        return b"delete %b\r\n" % self.key
-
-    def reply(self, connection: "Connection") -> bool:
-        return connection.line() == b"DELETED"
-
-
-class Stats(NamedTuple):
-    """What the server says of itself."""
-
-    def request(self) -> bytes:
-        return b"stats\r\n"
-
-    def reply(self, connection: "Connection") -> dict[bytes, bytes]:
-        return connection.stats()
-
-
-Command = Get | Set | Add | Cas | Append | Incr | Delete | Stats
 
 
 class Connection:
