@@ -179,7 +179,8 @@ class RedisServer(Server):
 
     @classmethod
     def program(cls) -> str | None:
-        return find_program("redis-server", "valkey-server")
+        # LAYERCACHE_REDIS names another one than the machine's: Valkey, another version.
+        return os.environ.get("LAYERCACHE_REDIS") or find_program("redis-server", "valkey-server")
 
     def command(self) -> list[str]:
         return [

@@ -24,6 +24,15 @@ __all__ = [
 #: Options of pymemcache, and what they are called here.
 _OPTIONS = {"connect_timeout": "connect_timeout", "timeout": "timeout", "tls_context": "tls"}
 
+#: Options of a valkey-py connection that are objects of its own.
+_OF_VALKEY_PY = (
+    "parser_class",
+    "retry",
+    "retry_on_error",
+    "credential_provider",
+    "valkey_connect_func",
+)
+
 
 def client_of(cache: BaseCache) -> Any:
     """redis-py's client of the primary server behind *cache*, or ``None`` if it is not Redis."""
@@ -36,8 +45,22 @@ def client_of(cache: BaseCache) -> Any:
 
 
 def pool_of(cache: BaseCache) -> Any:
-    """The connection pool of that client."""
-    return getattr(client_of(cache), "connection_pool", None)
+    """The connection pool of that client, if it is redis-py's; one like it, if it is valkey-py's."""
+    pool = getattr(client_of(cache), "connection_pool", None)
+    is_valkey = type(pool).__module__.partition(".")[0] == "valkey"
+    return _as_redis_pool(pool) if is_valkey else pool
+
+
+def _as_redis_pool(pool: Any) -> Any:
+    import redis
+
+    name = pool.connection_class.__name__
+    if name not in {"Connection", "SSLConnection", "UnixDomainSocketConnection"}:
+        raise InvalidSetting(
+            f"The store cannot connect as valkey-py's {name} does. Name a cache that uses redis-py."
+        )
+    given = {k: v for k, v in pool.connection_kwargs.items() if k not in _OF_VALKEY_PY}
+    return redis.ConnectionPool(connection_class=getattr(redis.connection, name), **given)
 
 
 def is_cluster(cache: BaseCache) -> bool:
