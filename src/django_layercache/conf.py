@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.signals import setting_changed
 
-__all__ = ["DEFAULTS", "SETTING", "get", "user_settings"]
+__all__ = ["DEFAULTS", "SETTING", "get", "mapping", "user_settings"]
 
 SETTING = "LAYERCACHE"
 
@@ -38,6 +38,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 _latest: Mapping[str, Any] | None = None
+_mappings: dict[str, Mapping[str, Any]] = {}
 
 
 def user_settings() -> Mapping[str, Any]:
@@ -54,10 +55,23 @@ def get(name: str) -> Any:
     return user_settings().get(name, DEFAULTS[name])
 
 
+def mapping(name: str) -> Mapping[str, Any]:
+    """The value in force for *name*, which should be a mapping; an empty one if it is not.
+
+    The same object, until the settings change.
+    """
+    found = _mappings.get(name)
+    if found is None:
+        value = get(name)
+        found = _mappings[name] = value if isinstance(value, Mapping) else {}
+    return found
+
+
 def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
     global _latest
     if setting == SETTING:
         _latest = None
+        _mappings.clear()
 
 
 setting_changed.connect(_on_setting_changed, dispatch_uid="django_layercache.conf")

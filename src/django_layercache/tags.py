@@ -4,10 +4,13 @@
 ``<db>:``                everything in a database
 ``<db>:<table>``         the *epoch* of a table: rows changed, nobody knows which
 ``<db>:<table>#*``       any row of it
+``<db>:<table>#+``       which rows there are: one appeared or went, or changed nobody knows where
+``<db>:<table>#.views``  what its rows have in a column
 ``<db>:<table>#pk=5``    one row
-``<db>:<t>#post_id=7``   a *partition*: the rows that have a value in a declared column
+``<db>:<t>#post_id=7``   a *partition*: the rows that have a value in a foreign key or a declared column
 ``<db>:<t>#post_id=?``   rows changed, nobody knows of which of these partitions
-``<db>:<t>@acme#…``      the same, of one tenant
+``<db>:<t>#post_id=?+``  the same, but for changes of which the columns are known
+``<db>:<t>@acme#…``      all these, of one tenant
 ``#weather``             a name of the user's
 ``()<function>…``        a cached function, or one call of it
 =======================  ============================================================
@@ -21,13 +24,20 @@ of the tables in which tenants have rows of their own, and nowhere else.
 
 Who changes what, and who depends on what:
 
-- a write of unknown rows changes the epoch and "any row";
-- a write of known rows changes "any row" and those rows;
-- any write changes, for each declared column, the partitions that it is known to touch, or "?";
+- any write changes "any row", and those rows, or the epoch if nobody knows which they are;
+- one that may do more than give known columns other values changes "which rows", any other those columns;
+- any write changes, for each column that makes partitions, those that it is known to touch, or "?" (and
+  "?+", if it changes "which rows");
 - a read that is bound to rows depends on the epoch and those rows;
 - a read that is bound to partitions of a column depends on those and on its "?";
+- a read that looks a row up by a foreign key depends on the epoch and the columns that it reads: no row
+  that is referred to can appear or go without a change where it is referred to;
 - any other read depends on "any row";
+- a read of few columns depends on "which rows" (or "?+") and these columns instead of "any row" (or "?");
 - and every read depends on its database.
+
+Which of these a read uses is decided in :mod:`django_layercache.querysets.plans`, what a write changes in
+:mod:`django_layercache.querysets.writes`.
 """
 
 import re
@@ -38,6 +48,7 @@ __all__ = [
     "any_partition",
     "any_row",
     "collapsed",
+    "column",
     "database",
     "epoch",
     "is_of_database",
@@ -47,11 +58,14 @@ __all__ = [
     "readable",
     "row",
     "table_name",
+    "which_partitions",
+    "which_rows",
     "widened",
 ]
 
 _PART = re.compile(r"^([0-9a-f]{8}:[^#]*)#([^=]*)=.*$", re.DOTALL)
 _TABLE = re.compile(r"^([0-9a-f]{8}:)([^#@]+)(@[^#]*)?(#.*)?$", re.DOTALL)
+_ESCAPED = str.maketrans({character: f"%{ord(character):02x}" for character in "#:=@"})
 _DATABASE = re.compile(r"^[0-9a-f]{8}:(?=.)")
 
 
@@ -70,6 +84,16 @@ def any_row(db: str, table: str) -> str:
     return f"{_of(db, table)}#*"
 
 
+def which_rows(db: str, table: str) -> str:
+    """A row of *table* appeared or went, or changed nobody knows where."""
+    return f"{_of(db, table)}#+"
+
+
+def column(db: str, table: str, name: str) -> str:
+    """What the rows of *table* have in the column *name* changed."""
+    return f"{_of(db, table)}#.{table_name(name)}"
+
+
 def row(db: str, table: str, key: str) -> str:
     """The row of *table* with the primary key *key*, in its canonical spelling."""
     return f"{_of(db, table)}#pk={key}"
@@ -85,14 +109,22 @@ def any_partition(db: str, table: str, column: str) -> str:
     return partition(db, table, column, "?")
 
 
+def which_partitions(db: str, table: str, column: str) -> str:
+    """The same, of more than what they have in known columns."""
+    return partition(db, table, column, "?+")
+
+
 def collapsed(tags: Iterable[str]) -> set[str]:
     """*tags* with what covers them in place of each row and each partition: fewer, and never less."""
-    return {_PART.sub(_whole, tag) for tag in tags}
+    return {whole for tag in tags for whole in _whole(tag)}
 
 
-def _whole(match: re.Match[str]) -> str:
+def _whole(tag: str) -> tuple[str, ...]:
+    match = _PART.match(tag)
+    if match is None:
+        return (tag,)
     table, column = match.groups()
-    return str(table) if column == "pk" else f"{table}#{column}=?"
+    return (table,) if column == "pk" else (f"{table}#{column}=?", f"{table}#{column}=?+")
 
 
 def named(name: str) -> str:
@@ -104,8 +136,8 @@ def named(name: str) -> str:
 def table_name(table: str) -> str:
     """*table* as it stands in tags. ``"schema"."table"`` is its last part."""
     last = re.split(r"[\"`\]]\s*\.\s*[\"`\[]", table)[-1].strip('"`[]')
-    name = last.lower().replace("%", "%25").replace("#", "%23")
-    return name.replace(":", "%3a").replace("@", "%40")
+    # Statements double a percent sign. What is spelt like this already stays as it is.
+    return last.lower().replace("%%", "%").translate(_ESCAPED)
 
 
 def is_of_database(tag: str, db: str) -> bool:

@@ -21,6 +21,10 @@ def posts(w):
     return w.all().filter(views__gt=1).order_by("pk").cached(timeout=60)
 
 
+#: Those of :func:`posts`, whose result is small: its rows may take the place of "any row".
+TAGS = ("(database)", "testapp_post#*", "testapp_post#+", "testapp_post#.views")
+
+
 def test_first_a_miss_then_a_hit(world):
     before = posts(world).explain_cache()
     assert (before.outcome, before.reason) == ("miss", "nothing is stored under its key")
@@ -28,7 +32,7 @@ def test_first_a_miss_then_a_hit(world):
     after = posts(world).explain_cache()
     assert (after.outcome, after.reason) == ("hit", "")
     assert after.key == before.key
-    assert after.tags == before.tags == ("(database)", "testapp_post#*")
+    assert after.tags == before.tags == TAGS
     assert (after.policy, after.timeout) == (".cached()", 60)
 
 
@@ -121,7 +125,10 @@ def test_what_is_not_cached_says_why(local_store, settings):
     }
     assert {q.explain_cache().outcome for q in expected.values()} == {"bypass"}
     volatile = w.all().filter(author).cached().explain_cache()
-    assert (volatile.outcome, "testapp_comment#*" in volatile.tags) == ("bypass", True)
+    assert (volatile.outcome, any("_comment#" in tag for tag in volatile.tags)) == (
+        "bypass",
+        True,
+    )
     unknown = w.all().annotate(x=RawSQL("SELECT 1 FROM a_view", ())).cached().explain_cache()
     assert (unknown.outcome, unknown.tags, unknown.key) == ("bypass", (), "")
     assert "not known" in unknown.reason
@@ -133,11 +140,11 @@ def test_inside_a_transaction_it_says_what_that_has_changed(world):
         world.all().filter(pk=world.one.pk).update(views=F("views") + 1)
         report = posts(world).explain_cache()
         assert report.outcome == "bypass"
-        assert report.reason == "changed in this transaction: testapp_post#*"
+        assert report.reason.startswith("changed in this transaction: testapp_post#")
         other = world.all().order_by("-pk").cached().explain_cache()
         assert other.outcome == "miss"
         assert "may not be now: changed in this transaction" in other.reason
-    assert posts(world).explain_cache().reason == "changed: testapp_post#*"
+    assert posts(world).explain_cache().reason.startswith("changed: testapp_post#")
 
 
 def test_somebody_elses_commit_on_its_way_is_a_bypass(world):
@@ -204,7 +211,7 @@ def test_a_broken_transaction_is_named(alias, world):
 def test_the_report_reads_like_one(local_world):
     lines = str(posts(local_world).explain_cache()).splitlines()
     assert lines[0] == "miss: nothing is stored under its key"
-    assert lines[1:3] == ["policy   .cached(), 60 seconds", "tags     (database), testapp_post#*"]
+    assert lines[1:3] == ["policy   .cached(), 60 seconds", f"tags     {', '.join(TAGS)}"]
     assert lines[3].startswith("key      q:")
 
 
@@ -219,4 +226,7 @@ def test_async_code_has_its_own(local_store):
 def test_managers_explain_too(local_store):
     w = World("default")
     with cached_queries():
-        assert w.ada.posts.explain_cache().tags == Post.objects.explain_cache().tags
+        assert (
+            w.ada.posts.explain_cache().tags
+            == Post.objects.filter(author=w.ada).explain_cache().tags
+        )

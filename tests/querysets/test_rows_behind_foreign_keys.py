@@ -123,13 +123,13 @@ def test_a_condition_on_the_other_table_counts_too(post, using):
     assert ask() == ["one"]
 
 
-def test_without_the_keys_in_the_result_it_depends_on_any_row(post, using):
+def test_without_the_keys_in_the_result_it_depends_on_the_columns_that_it_reads(post, using):
     def ask():
         found = Post.objects.using(using).filter(pk=post.pk).values_list(F("author__name"))
         return list(found.cached())
 
     assert ask() == [("Ada",)]
-    assert "testapp_author#*" in asked(ask)[1].tags
+    assert {"testapp_author", "testapp_author#.name"} <= set(asked(ask)[1].tags)
     Author.objects.using(using).filter(pk=post.author_id).update(name="Lovelace")
     assert ask() == [("Lovelace",)]
 

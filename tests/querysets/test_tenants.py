@@ -197,8 +197,8 @@ def test_what_others_report_without_a_tenant_is_everybodys(world):
 
 def test_the_tenant_is_in_the_tags_of_its_own_tables_alone(world):
     with tenant("red"):
-        assert tags_of(titles, world) == {"testapp_post@red#*"}
-        assert tags_of(names, world) == {"testapp_author#*"}
+        assert {tag.partition("#")[0] for tag in tags_of(titles, world)} == {"testapp_post@red"}
+        assert {tag.partition("#")[0] for tag in tags_of(names, world)} == {"testapp_author"}
 
 
 # -- where it is told ------------------------------------------------------------------------------

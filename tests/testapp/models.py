@@ -165,6 +165,28 @@ class Busy(models.Model):
         db_table = "testapp_busy"
 
 
+class Meter(models.Model):
+    """Columns with odd names, and one that the database computes."""
+
+    reading = models.IntegerField(default=0)
+    doubled = models.GeneratedField(
+        expression=models.F("reading") * 2, output_field=models.IntegerField(), db_persist=True
+    )
+    note = models.CharField(max_length=100, db_column="a.note=1")
+    label = models.CharField(max_length=100, db_column="étiquette")
+    comment = models.CharField(max_length=100, default="")
+    changed = models.IntegerField(default=0)
+
+
+class Loose(models.Model):
+    """Refers to authors in ways that no database vouches for."""
+
+    unchecked = models.ForeignKey(
+        Author, models.CASCADE, null=True, db_constraint=False, related_name="+"
+    )
+    ignored = models.ForeignKey(Author, models.DO_NOTHING, null=True, related_name="+")
+
+
 if hasattr(models, "DB_CASCADE"):  # Django 6.1
 
     class Shelf(models.Model):

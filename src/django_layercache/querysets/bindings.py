@@ -12,10 +12,11 @@ from django.db.models import Field, fields
 from django.db.models.expressions import Col
 from django.db.models.fields import related_lookups
 from django.db.models.lookups import Exact, In, IntegerFieldExact
+from django.db.models.sql.datastructures import Join
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, WhereNode
 
-from django_layercache.querysets import policies
+from django_layercache.querysets.tables import table_of
 
 __all__ = ["MOST_ROWS", "Binding", "bindings_of", "bound_rows", "row_key"]
 
@@ -52,6 +53,43 @@ def bindings_of(query: Query, connection: BaseDatabaseWrapper) -> Iterator[Bindi
     """
     if query.combinator or not query.alias_map:
         return
+    found = list(_bound_by_conditions(query, connection))
+    yield from found
+    if found and len(query.alias_map) > 1:
+        yield from _bound_by_joins(query, found)
+
+
+def _bound_by_joins(query: Query, found: list[Binding]) -> Iterator[Binding]:
+    """What is joined to something bound, by a column that makes partitions: the comments of post 5."""
+    joins: dict[str, Any] = query.alias_map
+    for alias, join in joins.items():
+        if (
+            not isinstance(join, Join)
+            or len(join.join_cols) != 1
+            or not query.alias_refcount[alias]
+        ):
+            continue
+        ((parents_column, own_column),) = join.join_cols
+        for field in table_of(join.table_name).partitions:
+            for binding in found if field.column == own_column else ():
+                is_joined = (binding.alias, binding.field.column) == (
+                    join.parent_alias,
+                    parents_column,
+                )
+                if is_joined and _target_of(field) is _target_of(binding.field):
+                    found.append(Binding(alias, field, binding.keys))
+                    yield found[-1]
+                    break
+
+
+def _target_of(field: "Field[Any, Any]") -> Any:
+    """What *field* refers to in the end, or itself."""
+    while field.remote_field is not None:
+        field = field.target_field  # type: ignore[attr-defined]
+    return field
+
+
+def _bound_by_conditions(query: Query, connection: BaseDatabaseWrapper) -> Iterator[Binding]:
     for condition in _conjuncts(query.where):
         lhs = getattr(condition, "lhs", None)
         if type(lhs) is not Col or not _names_rows(lhs, query):
@@ -70,7 +108,7 @@ def _names_rows(column: Any, query: Query) -> bool:
     if field.primary_key:
         return True
     table = query.alias_map[column.alias].table_name if column.alias in query.alias_map else ""
-    return field in policies.partition_fields(table)
+    return field in table_of(table).partitions
 
 
 def bound_rows(query: Query, bindings: Iterable[Binding]) -> tuple[str, ...] | None:
@@ -88,8 +126,7 @@ def bound_rows(query: Query, bindings: Iterable[Binding]) -> tuple[str, ...] | N
 
 def row_key(field: "Field[Any, Any]", value: Any, connection: BaseDatabaseWrapper) -> str | None:
     """How the *value* of a key is spelt in a tag; ``None`` where equal rows could be spelt differently."""
-    while field.remote_field is not None:
-        field = field.target_field  # type: ignore[attr-defined]
+    field = _target_of(field)
     kind = type(field)
     if kind in _INTEGERS:
         return str(int(value)) if isinstance(value, int) else None

@@ -21,9 +21,8 @@ _NO_OPTIONS: Mapping[str, Any] = {}
 
 def options_of(alias: str) -> Mapping[str, Any]:
     """What ``DATABASES`` of ``LAYERCACHE`` says of *alias*."""
-    declared = conf.get("DATABASES")
-    options = declared.get(alias) if isinstance(declared, Mapping) else None
-    return options if isinstance(options, Mapping) else _NO_OPTIONS
+    options = conf.mapping("DATABASES").get(alias)
+    return options if options is not None and isinstance(options, Mapping) else _NO_OPTIONS
 
 
 def is_primary(alias: str) -> bool:

@@ -1,21 +1,38 @@
-"""The rows behind foreign keys: which they are is known once the rows with the keys have been read.
+"""The rows behind foreign keys, and the tables that are read in no other way.
 
-Of a query that found all the rows to which it is bound, each table that is joined by its primary
-key contributes the rows that these refer to, and no others; their keys stand in the result.
+A row that is referred to was there before whatever refers to it, and stays as long; so a table in
+which rows are looked up by a foreign key changes a result by what its rows have in the columns that
+are read, and by nothing else.
+
+Which rows they are is known once those with the keys have been read. Of a query that found all the
+rows to which it is bound, each table that is joined by its primary key contributes the rows that these
+refer to, and no others; their keys stand in the result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DO_NOTHING
 from django.db.models.expressions import Col
 from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.constants import INNER
 from django.db.models.sql.datastructures import Join
+from django.db.models.sql.query import Query
 
 from django_layercache import tags
 from django_layercache.querysets.bindings import MOST_ROWS, row_key
 
-__all__ = ["may_join_rows", "rows_joined"]
+__all__ = [
+    "keys_of",
+    "may_join_rows",
+    "place_of",
+    "rows_joined",
+    "tables_looked_up",
+    "tables_with_late_rows",
+    "tags_of_known_rows",
+]
 
 
 def may_join_rows(compiler: SQLCompiler) -> bool:
@@ -23,31 +40,95 @@ def may_join_rows(compiler: SQLCompiler) -> bool:
     return len(compiler.query.alias_map) > 1
 
 
+def tables_looked_up(query: Query, connection: BaseDatabaseWrapper) -> set[str]:
+    """The tables in which *query* only looks up rows that foreign keys refer to."""
+    if len(query.alias_map) < 2 or not connection.features.supports_foreign_keys:
+        return set()
+    joins: dict[str, Any] = query.alias_map
+    found = set()
+    for alias, join in joins.items():
+        if not query.alias_refcount[alias] or not isinstance(join, Join):
+            continue
+        if _target(join) is not None and _is_sure(join.join_field):
+            found.add(tags.table_name(join.table_name))
+        elif join.join_type == INNER and _is_sure(_foreign_key_to_parent(join)):
+            found.add(tags.table_name(joins[join.parent_alias].table_name))
+    return found
+
+
+def _foreign_key_to_parent(join: Any) -> Any:
+    """The foreign key by which *join* finds what refers to its parent, if by nothing else."""
+    field = getattr(join.join_field, "field", None)
+    if len(join.join_cols) != 1 or field is None or not getattr(field, "concrete", False):
+        return None
+    target = getattr(field, "target_field", None)
+    is_it = target is not None and join.join_cols[0] == (target.column, field.column)
+    return field if is_it else None
+
+
+def _is_sure(field: Any) -> bool:
+    """Whether the database sees to it that what the foreign key *field*, if any, refers to is there."""
+    if field is None:
+        return False
+    # Who tells Django to do nothing on deletion may have told the database to do something.
+    is_kept = field.remote_field.on_delete is not DO_NOTHING
+    return bool(is_kept and field.db_constraint and field.model._meta.managed)
+
+
+def tables_with_late_rows(compiler: SQLCompiler, read_once: frozenset[str]) -> frozenset[str]:
+    """The tables of which :func:`rows_joined` may tell the rows."""
+    return frozenset(table for _, table, *_ in _keys_in_result(compiler, read_once))
+
+
 def rows_joined(
     compiler: SQLCompiler, result: Sequence[Any], database: str, read_once: frozenset[str]
 ) -> dict[str, list[str]]:
     """For the "any row" of each table that is joined by its primary key: the rows that are in *result*."""
-    positions = _positions(compiler)
     known = {compiler.query.base_table}
     found: dict[str, list[str]] = {}
+    for join, table, target, referring, referred in _keys_in_result(compiler, read_once):
+        if join.parent_alias not in known:
+            continue
+        rows = _rows([(row[referring], row[referred]) for row in result], target, compiler)
+        if rows is not None and len(rows) <= MOST_ROWS:
+            known.add(str(join.table_alias))
+            found[tags.any_row(database, table)] = tags_of_known_rows(database, table, rows)
+    return found
+
+
+def tags_of_known_rows(database: str, table: str, rows: Iterable[str]) -> list[str]:
+    """What changes if one of *rows* does."""
+    return [
+        tags.epoch(database, table),
+        *(tags.row(database, table, row) for row in sorted(rows)),
+    ]
+
+
+def place_of(compiler: SQLCompiler, alias: str | None, column: str | None) -> int | None:
+    """Where in a row of the result a column stands."""
+    return _positions(compiler).get((alias or "", column))
+
+
+def _keys_in_result(
+    compiler: SQLCompiler, read_once: frozenset[str]
+) -> Iterator[tuple[Join, str, Any, int, int]]:
+    """The joins by primary key of which both ends are in the result, with their tables and places there."""
     joins: dict[str, Any] = compiler.query.alias_map
+    if len(joins) < 2:
+        return
+    positions = _positions(compiler)
+    known = {compiler.query.base_table}
     for alias, join in joins.items():
-        target = _target(join) if isinstance(join, Join) and join.parent_alias in known else None
-        if target is None:
+        is_join = isinstance(join, Join) and join.parent_alias in known
+        target = _target(join) if is_join and join.filtered_relation is None else None
+        if target is None or not target.primary_key:
             continue
         table = tags.table_name(join.table_name)
         referring = positions.get((join.parent_alias, join.join_cols[0][0]))
         referred = positions.get((alias, target.column))
-        if referring is None or referred is None or table not in read_once:
-            continue
-        rows = _rows([(row[referring], row[referred]) for row in result], target, compiler)
-        if rows is not None and len(rows) <= MOST_ROWS:
-            known.add(alias)
-            found[tags.any_row(database, table)] = [
-                tags.epoch(database, table),
-                *(tags.row(database, table, row) for row in sorted(rows)),
-            ]
-    return found
+        if referring is not None and referred is not None and table in read_once:
+            known.add(str(alias))
+            yield join, table, target, referring, referred
 
 
 def _positions(compiler: SQLCompiler) -> dict[tuple[str, Any], int]:
@@ -59,30 +140,30 @@ def _positions(compiler: SQLCompiler) -> dict[tuple[str, Any], int]:
     }
 
 
-def _target(join: Any) -> Any:
-    """The primary key that *join* looks up by a foreign key, and by nothing else; else ``None``."""
-    if len(join.join_cols) != 1 or join.filtered_relation is not None:
+def _target(join: Join) -> Any:
+    """The unique column that *join* looks up by a foreign key, as a field; ``None`` if it does something else."""
+    if len(join.join_cols) != 1:
         return None
     referring, referred = join.join_cols[0]
-    field = join.join_field
+    field: Any = join.join_field
     target = getattr(field, "target_field", None)
     if not getattr(field, "concrete", False) or field.column != referring:
         return None
-    is_key = target is not None and target.primary_key and target.column == referred
-    return target if is_key else None
+    return target if target is not None and target.column == referred else None
 
 
 def _rows(pairs: Sequence[tuple[Any, Any]], target: Any, compiler: SQLCompiler) -> set[str] | None:
     """The keys that are referred to in *pairs* of both ends; ``None`` if one cannot be told."""
-    rows: set[str] = set()
-    for referring, referred in pairs:
-        if referring is None and referred is None:
-            continue  # it refers to nothing, which is said in its own row
-        key = row_key(target, _as_python(target, referred), compiler.connection)
-        if key is None:
-            return None
-        rows.add(key)
-    return rows
+    # What refers to nothing says so in its own row.
+    return keys_of(
+        [to for referring, to in pairs if (referring, to) != (None, None)], target, compiler
+    )
+
+
+def keys_of(values: Iterable[Any], field: Any, compiler: SQLCompiler) -> set[str] | None:
+    """The keys of rows with these *values*, as the driver returned them; ``None`` if one cannot be told."""
+    keys = {row_key(field, _as_python(field, value), compiler.connection) for value in values}
+    return None if None in keys else {key for key in keys if key is not None}
 
 
 def _as_python(field: Any, value: Any) -> Any:

@@ -23,7 +23,6 @@ __all__ = [
     "cached_queries",
     "in_block",
     "own_policy",
-    "partition_fields",
     "policy_of",
     "reservations",
     "set_policy",
@@ -120,11 +119,6 @@ def applicable_policy(query: Any) -> Policy | None:
     return model if said is None else said.over(model)
 
 
-def partition_fields(table: str) -> tuple[Any, ...]:
-    """The fields by which the rows of *table* are partitioned."""
-    return _models().partitions.get(table_name(table), ())
-
-
 def reservations(tables: Collection[str]) -> tuple[str | None, str | None]:
     """Why it is not known what changes one of *tables*; and why no query on them is cached all the same.
 
@@ -138,18 +132,6 @@ def reservations(tables: Collection[str]) -> tuple[str | None, str | None]:
 def are_models(tables: Collection[str]) -> bool:
     """Whether each of *tables* is the table of a model."""
     return _models().tables.issuperset(tables)
-
-
-def _declared_fields(model: type[Model], setting: Any) -> tuple[Any, ...]:
-    """Both foreign keys of an automatic m2m table; else what the settings declare."""
-    meta = model._meta
-    if meta.auto_created:
-        return tuple(field for field in meta.concrete_fields if field.remote_field is not None)
-    names = setting.get("partition_by", ()) if isinstance(setting, Mapping) else ()
-    fields = [
-        field for field in meta.local_concrete_fields if {field.name, field.attname} & set(names)
-    ]
-    return tuple(fields)
 
 
 class _Reasons(dict[str, str]):
@@ -167,11 +149,6 @@ class _Models:
         self._settings = {str(name).lower(): value for name, value in settings.items()}
         self.excluded = _Reasons(django_migrations="django_migrations is never cached")
         self.unknown = _Reasons()
-        self.partitions = {
-            table_name(model._meta.db_table): found
-            for model in models
-            if (found := _declared_fields(model, self.setting_for(model)))
-        }
         self._policies = {model: self._policy(model) for model in models} if settings else {}
         self.tables = {table_name(model._meta.db_table) for model in models} | {
             "django_migrations",
@@ -217,15 +194,12 @@ class _Models:
 
 
 _latest: _Models | None = None
-_NO_MODELS: Mapping[str, Any] = {}
 
 
 def _models() -> _Models:
     global _latest
     models = apps.get_models(include_auto_created=True)  # the same list, until the registry changes
-    settings = conf.user_settings().get("MODELS", _NO_MODELS)
-    if not isinstance(settings, Mapping):
-        settings = _NO_MODELS
+    settings = conf.mapping("MODELS")
     latest = _latest
     if latest is None or latest.made_from[0] is not models or latest.made_from[1] is not settings:
         latest = _latest = _Models(models, settings)

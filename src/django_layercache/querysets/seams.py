@@ -21,7 +21,7 @@ from django.db.models.query import QuerySet
 from django.db.models.sql import compiler as compilers
 from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI
 
-from django_layercache.querysets import cursors, methods, policies, reads, transactions
+from django_layercache.querysets import cursors, methods, policies, reads, transactions, triggered
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.isolation import has_begun
 from django_layercache.querysets.watching import dealt_with, is_dealt_with, is_ours, not_dealt_with
@@ -87,14 +87,20 @@ def _install_compilers() -> None:
         with transactions.writing(_connected(self), tags_of_write(self)):
             return original(self, *args, **kwargs)
 
+    def execute_update(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return execute_write(original, self, *args, **kwargs)
+        finally:
+            triggered.learn(self.connection)
+
     def execute_insert(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         transactions.inserting(_connected(self), self.query.get_meta().db_table)
         return execute_write(original, self, *args, **kwargs)
 
     _patch(compilers.SQLInsertCompiler, "execute_sql")(execute_insert)
-    _patch(compilers.SQLUpdateCompiler, "execute_sql")(execute_write)
+    _patch(compilers.SQLUpdateCompiler, "execute_sql")(execute_update)
     if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
-        _patch(compilers.SQLUpdateCompiler, "execute_returning_sql")(execute_write)
+        _patch(compilers.SQLUpdateCompiler, "execute_returning_sql")(execute_update)
 
 
 def _connected(compiler: Any) -> BaseDatabaseWrapper:

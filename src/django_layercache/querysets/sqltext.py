@@ -10,11 +10,12 @@ different was written by hand (``RawSQL``, ``extra``) and is left to a real SQL 
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from django_layercache.querysets import sqlfunctions
+from django_layercache.querysets.sqlnames import KEYWORDS, Clauses, Names
 from django_layercache.tags import table_name
 
 __all__ = ["Scan", "scan"]
@@ -22,7 +23,8 @@ __all__ = ["Scan", "scan"]
 _TOKEN = re.compile(
     r"""
       '(?:[^']|'')*'                             # a string
-    | %[s%]|%\(\w+\)s|\d[\w.]*                   # a parameter, a number
+    | %[s%]|%\(\w+\)s                           # a parameter
+    | (?P<number>\d[\w.]*)
     | (?P<name>(?:"(?:[^"]|"")+"|`[^`]+`)(?:\.(?:"(?:[^"]|"")+"|`[^`]+`))*)(?P<quoted>\s*\()?  # a quoted name
     | (?P<word>[A-Za-z_][A-Za-z0-9_$.]*)(?P<call>\s*\()?
     | (?P<mark>[(),;]|--|/\*)
@@ -33,17 +35,21 @@ _TOKEN = re.compile(
 LONGEST = 10_000
 
 _TABLE_FOLLOWS = frozenset({"FROM", "JOIN"})
-#: Words after which a bracket is not a call.
-_KEYWORDS = frozenset(
-    "ALL AND ANY AS BETWEEN BY CASE CROSS DISTINCT ELSE END EXCEPT EXISTS FILTER FROM FULL GROUP HAVING IN"
-    " INNER INTERSECT IS JOIN LATERAL LEFT LIKE LIMIT MATERIALIZED MINUS NATURAL NOT OFFSET ON OR ORDER OUTER"
-    " OVER PARTITION RECURSIVE RIGHT SELECT SOME THEN UNION USING VALUES WHEN WHERE WITH WITHIN".split()
-)
 _COLUMNS_FOLLOW = frozenset({"INTO", "WITH", "RECURSIVE", "AS"})
 _LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY)\b", re.IGNORECASE)
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`""")
+_WINDOW = re.compile(r"\bOVER\b", re.IGNORECASE)
+_STAR = re.compile(r"\.\s*\*|(?:SELECT|DISTINCT|,)\s*\*", re.IGNORECASE)
+#: What may be given a row instead of columns of it.
+_OF_WHOLE_ROWS = frozenset(
+    "ROW ROW_TO_JSON TO_JSON TO_JSONB HSTORE JSON_AGG JSONB_AGG ARRAY_AGG".split()
+)
 _WRITES = frozenset(
     "INSERT UPDATE DELETE MERGE REPLACE TRUNCATE INTO CALL EXECUTE COPY LOAD".split()
 )
+
+
+Columns = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +58,16 @@ class Scan:
 
     ``tables`` counts how often each table is read. ``handwritten`` says why the text cannot be a
     compiler's alone, so that ``tables`` may lack some; ``volatile`` why its result may change
-    although no table does.
+    although no table does. ``columns`` names, for each table, everything that may be a column of
+    it: what follows its name or an alias of it, and what stands alone. It is ``None`` if rows
+    are read as a whole. ``deciding`` are those of them that decide which rows are in the result,
+    and in which order; ``None`` if others may, too.
     """
 
     tables: Counter[str]
+    columns: Columns | None
+    deciding: Columns | None
+    is_ordered: bool
     handwritten: str | None
     volatile: str | None
     functions: frozenset[str]
@@ -74,15 +86,16 @@ def _scan(sql: str) -> Scan:
     words: set[str] = set()
     handwritten = None
     expects_table = False
-    clause = _Clauses()
+    clauses, names = Clauses(), Names()
     for kind, text in _tokens(sql):
+        is_table = kind == "name" and (expects_table or clauses.after_comma)
+        if is_table:
+            tables[table_name(text)] += 1
         if kind == "name":
-            if expects_table or clause.after_comma:
-                tables[table_name(text)] += 1
             expects_table = False
         elif kind == "call":
             expects_table = text in _TABLE_FOLLOWS
-            if text not in _KEYWORDS:
+            if text not in KEYWORDS:
                 functions.add(text)
         elif kind == "word":
             if expects_table and text not in {"LATERAL", "ONLY", "SELECT", "NULL"}:
@@ -93,17 +106,35 @@ def _scan(sql: str) -> Scan:
             words.add(text)
         elif text in {"--", "/*", ";"}:
             handwritten = "has a comment or several statements"
-        clause.step(kind, text)
+        names.step(kind, text, is_table=is_table, decides=clauses.decides)
+        clauses.step(kind, text)
     unknown = functions - sqlfunctions.KNOWN - sqlfunctions.VOLATILE
     if unknown:
         handwritten = handwritten or f"calls {min(unknown).lower()}(), which may read anything"
+    columns, deciding = _columns(sql, functions, names, clauses)
     return Scan(
         tables,
+        columns,
+        deciding,
+        clauses.is_ordered,
         handwritten,
         _why_volatile(functions, words, sql),
         frozenset(functions),
         bool(words & _WRITES) or "SELECT" in words and bool(unknown),
     )
+
+
+def _columns(
+    sql: str, functions: set[str], names: Names, clauses: Clauses
+) -> tuple[Columns | None, Columns | None]:
+    # Of a name that is neither quoted nor ASCII, the scan sees parts only.
+    is_legible = sql.isascii() or _QUOTED.sub("", sql).isascii()
+    if not is_legible or not functions.isdisjoint(_OF_WHOLE_ROWS) or _STAR.search(sql):
+        return None, None
+    columns = names.of_tables(names.found)
+    if columns is None or clauses.orders_by_result or _WINDOW.search(sql):
+        return columns, None
+    return columns, names.of_tables(names.deciding)
 
 
 def _tokens(sql: str) -> Iterator[tuple[str, str]]:
@@ -122,40 +153,9 @@ def _tokens(sql: str) -> Iterator[tuple[str, str]]:
             yield "mark", "("
         elif kind == "word":
             yield "word", match["word"].upper()
-        elif kind == "mark":
-            yield "mark", match["mark"]
+        elif kind is not None:
+            yield kind, match[kind]
         previous = match["word"].upper() if kind == "word" else None
-
-
-class _Clauses:
-    """Whether a comma separates tables: it does directly inside a FROM clause."""
-
-    def __init__(self) -> None:
-        self._in_from = [False]
-        self.after_comma = False
-
-    def step(self, kind: str, text: str) -> None:
-        self.after_comma = kind == "mark" and text == "," and self._in_from[-1]
-        if text == "(" and kind == "mark":
-            self._in_from.append(False)
-        elif text == ")" and kind == "mark":
-            if len(self._in_from) > 1:
-                self._in_from.pop()
-        elif kind in {"word", "call"}:
-            if text == "FROM":
-                self._in_from[-1] = True
-            elif text in {
-                "WHERE",
-                "GROUP",
-                "HAVING",
-                "ORDER",
-                "LIMIT",
-                "UNION",
-                "EXCEPT",
-                "INTERSECT",
-                "SELECT",
-            }:
-                self._in_from[-1] = False
 
 
 def _why_volatile(functions: set[str], words: set[str], sql: str) -> str | None:

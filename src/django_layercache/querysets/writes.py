@@ -1,6 +1,6 @@
 """The tags that a statement changes: of the ORM by its compiler, of raw SQL by its text."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -12,13 +12,17 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.subqueries import DeleteQuery, InsertQuery, UpdateQuery
 
 from django_layercache import tags
-from django_layercache.querysets import policies
+from django_layercache.querysets import policies, triggered
 from django_layercache.querysets.bindings import MOST_ROWS, bindings_of, bound_rows, row_key
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.rawsql import Effect
+from django_layercache.querysets.tables import table_of
 
 __all__ = ["tags_of_effect", "tags_of_model", "tags_of_rows", "tags_of_write"]
 
+
+#: An UPDATE of more columns than this is one of nobody knows which.
+MOST_COLUMNS = 16
 
 Known = Mapping[str, Iterable[str]]
 
@@ -30,11 +34,18 @@ def tags_of_write(compiler: SQLCompiler) -> set[str]:
     table = query.get_meta().db_table
     if _may_be_view(table):
         return {tags.database(database)}
+    columns: Collection[str] | None = ()
     if isinstance(query, InsertQuery):
         rows, known = _inserted(query, connection)
+        if rows is None:
+            columns = None
     else:
         rows, known = _bound(query, connection)
-    changed = set(tags_of_rows(database, table, rows, known))
+        if isinstance(query, UpdateQuery):
+            columns = _updated(query, connection)
+            if rows is not None:
+                known = {}
+    changed = set(tags_of_rows(database, table, rows, known, columns))
     if isinstance(query, DeleteQuery) and query.model is not None:
         for cascaded in _cascades(query.model):
             changed.update(tags_of_rows(database, cascaded, None))
@@ -42,23 +53,45 @@ def tags_of_write(compiler: SQLCompiler) -> set[str]:
 
 
 def tags_of_rows(
-    database: str, table: str, rows: Iterable[str] | None, known: Known | None = None
+    database: str,
+    table: str,
+    rows: Iterable[str] | None,
+    known: Known | None = None,
+    columns: Collection[str] | None = None,
 ) -> Iterator[str]:
     """What a change of *rows* changes; of rows that nobody knows, if ``None``.
 
-    *known* are the partitions that they are and were in, by column, where that is known.
+    *known* are the partitions that they are and were in, by column, where that is known. *columns*
+    are those in which rows get other values; if there are none, rows appear or go, and if it is
+    ``None``, nobody knows. Whose partitions are known is told by these, and not by its columns, so
+    that other partitions stay.
     """
+    known = known or {}
+    described = table_of(table)
     yield tags.any_row(database, table)
     if rows is None:
         yield tags.epoch(database, table)
     else:
         yield from (tags.row(database, table, row) for row in rows)
-    for field in policies.partition_fields(table):
-        keys = (known or {}).get(field.column)
-        if keys is None:
-            yield tags.any_partition(database, table, field.column)
+        if columns is None:
+            if described.columns is None or len(described.columns) > MOST_COLUMNS:
+                yield tags.epoch(database, table)
+            else:
+                yield from (tags.column(database, table, one) for one in described.columns)
+    is_by_columns = bool(columns) and not known
+    if is_by_columns:
+        yield from (tags.column(database, table, column) for column in columns or ())
+    else:
+        yield tags.which_rows(database, table)
+    for field in described.partitions:
+        name = str(field.column)
+        keys = known.get(name)
+        if keys is not None:
+            yield from (tags.partition(database, table, name, key) for key in keys)
         else:
-            yield from (tags.partition(database, table, field.column, key) for key in keys)
+            yield tags.any_partition(database, table, name)
+            if not is_by_columns:
+                yield tags.which_partitions(database, table, name)
 
 
 def tags_of_model(model: type[Model], database: str) -> set[str]:
@@ -76,6 +109,7 @@ def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     """What a raw statement changes."""
     database = state_of(connection).database
     if effect.writes is None or any(map(_may_be_view, effect.writes)):
+        triggered.forget()
         return {tags.database(database)}
     tables = set(effect.writes)
     for table in effect.deletes:
@@ -100,8 +134,9 @@ def _inserted(
     """
     if getattr(query, "on_conflict", None) is OnConflict.UPDATE:
         return None, {}
-    columns = policies.partition_fields(query.get_meta().db_table)
-    found = {field.column: _keys_of(field, query.objs, connection) for field in columns}
+    own = set(query.get_meta().local_concrete_fields)
+    fields = [field for field in table_of(query.get_meta().db_table).partitions if field in own]
+    found = {str(field.column): _keys_of(field, query.objs, connection) for field in fields}
     return [], {column: keys for column, keys in found.items() if keys is not None}
 
 
@@ -136,15 +171,32 @@ def _bound(
     """The rows and the partitions that an UPDATE or a DELETE is bound to, and leaves them in."""
     bindings = list(bindings_of(query, connection))
     values = query.values if isinstance(query, UpdateQuery) else []  # type: ignore[attr-defined]
-    changed = {field.column for field, _, _ in values}
+    changed = {tags.table_name(field.column) for field, _, _ in values}
     rows = bound_rows(query, bindings)
-    if rows is not None and query.get_meta().pk.column in changed:
+    if rows is not None and not changed.isdisjoint(_key_columns(query)):
         rows = None
     return rows, {
         binding.field.column: binding.keys
         for binding in bindings
-        if binding.alias == query.base_table and binding.field.column not in changed
+        if binding.alias == query.base_table
+        and tags.table_name(binding.field.column) not in changed
     }
+
+
+def _updated(query: UpdateQuery, connection: BaseDatabaseWrapper) -> set[str] | None:
+    """The columns to which an UPDATE gives other values; ``None`` if it may do more."""
+    if triggered.may_be(query.get_meta().db_table, connection):
+        return None
+    columns = {tags.table_name(field.column) for field, _, _ in query.values}  # type: ignore[attr-defined]
+    known = table_of(query.get_meta().db_table)
+    if known.columns is None or not columns.isdisjoint(_key_columns(query)):
+        return None
+    columns |= known.generated
+    return columns if len(columns) <= MOST_COLUMNS else None
+
+
+def _key_columns(query: Query) -> set[str]:
+    return {tags.table_name(str(field.column)) for field in query.get_meta().pk_fields}
 
 
 def _cascades(model: type[Model], seen: set[type[Model]] | None = None) -> Iterator[str]:

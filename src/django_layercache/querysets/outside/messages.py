@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_layercache.querysets import policies
 from django_layercache.querysets.bindings import row_key
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.outside.relations import models_of
+from django_layercache.querysets.tables import table_of
 from django_layercache.querysets.writes import tags_of_rows
 from django_layercache.tags import table_name
 
@@ -43,10 +43,10 @@ def _changed(
     table: str, columns: Mapping[str, Any], connection: BaseDatabaseWrapper
 ) -> Iterator[str]:
     known = {}
-    for field in policies.partition_fields(table):
+    for field in table_of(table).partitions:
         keys = _keys(field, columns, connection)
         if keys is not None:
-            known[field.column] = keys
+            known[str(field.column)] = keys
     rows = _rows(table, columns, connection)
     return tags_of_rows(state_of(connection).database, table, rows, known)
 

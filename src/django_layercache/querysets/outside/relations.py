@@ -9,6 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_layercache.querysets import policies
+from django_layercache.querysets.tables import table_of
 from django_layercache.tags import table_name
 
 __all__ = ["Relation", "models_of", "quoted", "relations_of"]
@@ -106,7 +107,7 @@ def _is_models(table: str) -> bool:
 def _telling_columns(tables: Iterable[str]) -> Iterator[str]:
     """The columns that rows and partitions are named by."""
     for table in tables:
-        yield from (field.column for field in policies.partition_fields(table))
+        yield from (str(field.column) for field in table_of(table).partitions)
         yield from (model._meta.pk.column for model in models_of(table) if model._meta.pk.column)
 
 

@@ -1,0 +1,287 @@
+"""What a query depends on: of each table that it reads, as little as is certainly enough.
+
+``docs/explanation/dependencies.md`` says which tags there are and why these are enough; the text of the
+statement says which tables and columns are read, its conditions which rows.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.core.signals import setting_changed
+from django.db.models.query import MAX_GET_RESULTS
+from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
+from django.db.models.sql.query import Query
+
+from django_layercache import conf, tags
+from django_layercache.querysets import sqlfunctions
+from django_layercache.querysets.bindings import Binding, bindings_of, bound_rows
+from django_layercache.querysets.joined import place_of, tables_looked_up, tables_with_late_rows
+from django_layercache.querysets.procedures import as_declared
+from django_layercache.querysets.rawsql import effect_of
+from django_layercache.querysets.sqltext import LONGEST, Scan, scan
+from django_layercache.querysets.tables import Registry, registry
+
+__all__ = ["MOST_ROWS", "NOTHING", "Shape", "Wanted", "returns_rows", "shape_of", "tags_of_read"]
+
+#: A result of more rows than this depends on any row: each costs a tag.
+MOST_ROWS = 10
+
+#: A query that reads more columns of a table than this depends on any change of its rows: each costs a tag.
+MOST_COLUMNS = 6
+
+Tags = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the text alone says: the same for all parameters.
+
+    ``columns`` are the tags of the columns that are read of each table, if they are few; ``narrow``
+    are the tables that have others, too; ``deciding`` those of the columns that decide which rows are
+    in the result, if they are few.
+    """
+
+    tables: frozenset[str]
+    unknown: str | None
+    volatile: str | None
+    is_handwritten: bool
+    #: A text that it is given may be read as a date or a time.
+    reads_times: bool
+    read_once: frozenset[str]
+    is_of_one_table: bool
+    columns: Mapping[str, Tags]
+    narrow: frozenset[str]
+    deciding: Mapping[str, Tags]
+    is_ordered: bool
+
+
+def shape_of(sql: str, vendor: str, database: str) -> Shape:
+    """Read the text of a query. Shapes are remembered by text."""
+    read = _shape_of if len(sql) <= LONGEST else _shape_of.__wrapped__
+    return read(sql, vendor, database, registry())
+
+
+@lru_cache(maxsize=4096)
+def _shape_of(sql: str, vendor: str, database: str, models: Registry) -> Shape:
+    scanned = scan(sql)
+    tables, unknown = _tables(scanned, sql, vendor)
+    columns, deciding = {}, {}
+    if scanned.handwritten is None:
+        columns = _few(scanned.columns, database, models)
+        deciding = _few(scanned.deciding, database, models)
+    narrow = frozenset(
+        table
+        for table, read in columns.items()
+        if len(read) < len(models.table(table).columns or ())
+    )
+    return Shape(
+        tables,
+        unknown,
+        scanned.volatile,
+        is_handwritten=scanned.handwritten is not None,
+        reads_times=not scanned.functions.isdisjoint(sqlfunctions.DATES) or "::" in sql,
+        read_once=frozenset(table for table, times in scanned.tables.items() if times == 1)
+        if scanned.handwritten is None
+        else frozenset(),
+        is_of_one_table=scanned.tables.total() == 1,
+        columns=columns,
+        narrow=narrow,
+        deciding=deciding,
+        is_ordered=scanned.is_ordered,
+    )
+
+
+def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[frozenset[str], str | None]:
+    """The tables of the statement, or why they are not known."""
+    if scanned.handwritten is None:
+        return frozenset(scanned.tables), None
+    effect = as_declared(effect_of(sql, vendor))
+    if effect.reads is None or effect.writes is None or effect.writes:
+        return frozenset(), f"it {scanned.handwritten}"
+    return effect.reads | scanned.tables.keys(), None
+
+
+def _few(
+    names: Mapping[str, frozenset[str]] | None, database: str, models: Registry
+) -> dict[str, Tags]:
+    """For each table, the tags of those of *names* that are columns of it, if they are few."""
+    found: dict[str, Tags] = {}
+    for table, read in (names or {}).items():
+        has = models.table(table).columns
+        if has is not None and len(read & has) <= MOST_COLUMNS:
+            found[table] = tuple(tags.column(database, table, name) for name in sorted(read & has))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The tags of a query, and what may be left away of them once its result is known.
+
+    ``rows`` are the keys of the rows to which it is bound: if it finds them all, it does not depend
+    on the last tag. Else, if ``place`` is where in a row of the result the primary key stands, the
+    rows that it finds may take the place of the tag ``general``, but not of those ``besides``.
+    """
+
+    tags: Tags
+    rows: Tags = ()
+    general: str = ""
+    besides: Tags = ()
+    place: int | None = None
+
+
+def tags_of_read(compiler: SQLCompiler, shape: Shape, database: str) -> Wanted:
+    """What the query of *compiler* depends on."""
+    # An aggregate over a query is as bound as that one is.
+    query: Query = getattr(compiler.query, "inner_query", None) or compiler.query
+    main = tags.table_name(query.get_meta().db_table)
+    bindings: list[Binding] = []
+    looked_up: AbstractSet[str] = frozenset()
+    if shape.read_once and not query.combinator:
+        bindings = list(bindings_of(query, compiler.connection))
+        looked_up = tables_looked_up(query, compiler.connection) & shape.read_once
+    rows = (bound_rows(query, bindings) or ()) if main in shape.read_once else ()
+    late = tables_with_late_rows(compiler, shape.read_once) if rows else frozenset()
+    of_tables = _OfTables(database, shape, _partitions(query, shape, bindings), looked_up)
+    of_tables.is_narrow = _may_be_narrow(compiler, shape)
+    wanted = [tags.database(database)]
+    general = ""
+    besides: Tags = ()
+    place: int | None = None
+    for table in sorted(shape.tables):
+        if rows and table == main:
+            continue
+        if table in late:
+            wanted.append(tags.any_row(database, table))
+            continue
+        wanted += of_tables.tags(table)
+        if table == main and (place := _place_of_rows(compiler, shape, main)) is not None:
+            general, besides = of_tables.general(main)
+            if general in wanted:
+                wanted += besides
+            else:
+                place = None
+    if rows:
+        wanted.append(tags.epoch(database, main))
+        wanted += (tags.row(database, main, row) for row in rows)
+        wanted.append(tags.which_rows(database, main))
+    return Wanted(tuple(wanted), rows, general, besides, place)
+
+
+NOTHING = Wanted(())
+
+
+class _OfTables:
+    """The tags of each table of a query."""
+
+    is_narrow = True
+
+    def __init__(
+        self,
+        database: str,
+        shape: Shape,
+        partitions: dict[str, Binding],
+        looked_up: AbstractSet[str],
+    ) -> None:
+        self._database = database
+        self._shape = shape
+        self._partitions = partitions
+        self._looked_up = looked_up
+
+    def tags(self, table: str) -> Tags:
+        """As few as are certainly enough."""
+        shape, columns = self._shape, self._shape.columns.get(table)
+        is_narrow = self.is_narrow and columns is not None and table in shape.narrow
+        if table in self._partitions:
+            binding = self._partitions[table]
+            column = binding.field.column
+            keys = [tags.partition(self._database, table, column, key) for key in binding.keys]
+            return (*self._rest(table, is_narrow), *keys)
+        is_looked_up = table in self._looked_up and columns is not None
+        if is_looked_up and (is_narrow or table not in shape.narrow):
+            return (tags.epoch(self._database, table), *(columns or ()))
+        return self._rest(table, is_narrow)
+
+    def general(self, table: str) -> tuple[str, Tags]:
+        """What stands for any change, and what for those of rows that are not in the result."""
+        (general,) = self._rest(table, is_narrow=False)
+        which, *_ = self._rest(table, is_narrow=True)
+        return general, (which, *self._shape.deciding[table])
+
+    def _rest(self, table: str, is_narrow: bool) -> Tags:
+        """The changes of which nobody knows the partition."""
+        columns = self._shape.columns.get(table, ()) if is_narrow else ()
+        if table in self._partitions:
+            column = self._partitions[table].field.column
+            if is_narrow:
+                return (tags.which_partitions(self._database, table, column), *columns)
+            return (tags.any_partition(self._database, table, column),)
+        if is_narrow:
+            return (tags.which_rows(self._database, table), *columns)
+        return (tags.any_row(self._database, table),)
+
+
+def _partitions(query: Query, shape: Shape, bindings: list[Binding]) -> dict[str, Binding]:
+    """For each table that is read once and bound to partitions: these."""
+    found: dict[str, Binding] = {}
+    for binding in bindings:
+        table = tags.table_name(query.alias_map[binding.alias].table_name)
+        if table in shape.read_once and binding.field in registry().table(table).partitions:
+            found[table] = binding
+    return found
+
+
+def _may_be_narrow(compiler: SQLCompiler, shape: Shape) -> bool:
+    """Whether a change of columns that it does not read leaves the result as it is.
+
+    PostgreSQL puts a changed row elsewhere, and returns rows that nobody orders as it finds them.
+    """
+    query = compiler.query
+    return (
+        shape.is_ordered
+        or compiler.connection.vendor == "sqlite"
+        or _is_for_one(query)
+        or not returns_rows(compiler)
+    )
+
+
+def _is_for_one(query: Query) -> bool:
+    """Whether it is ``exists()``, or ``get()``, which wants one row and raises if there are more."""
+    return query.low_mark == 0 and query.high_mark in {1, MAX_GET_RESULTS}
+
+
+def _place_of_rows(compiler: SQLCompiler, shape: Shape, main: str) -> int | None:
+    """Where in a row of the result the primary key stands that tells which rows are in it."""
+    query = compiler.query
+    pk = query.get_meta().pk
+    is_apt = (
+        main in shape.deciding
+        and main in shape.read_once
+        and returns_rows(compiler)
+        and not query.distinct_fields
+        and (shape.is_ordered or not query.is_sliced or _is_for_one(query))
+    )
+    return place_of(compiler, query.base_table, pk.column) if is_apt else None
+
+
+def returns_rows(compiler: SQLCompiler) -> bool:
+    """Whether a row in the result proves a row in the table: not so for ``SELECT COUNT(*)``."""
+    query = compiler.query
+    if isinstance(compiler, SQLAggregateCompiler):
+        return False
+    return query.group_by is not None or not any(
+        getattr(annotation, "contains_aggregate", True)
+        for annotation in query.annotation_select.values()
+    )
+
+
+def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
+    if setting == conf.SETTING:
+        _shape_of.cache_clear()  # what functions read has perhaps been declared otherwise
+
+
+setting_changed.connect(
+    _on_setting_changed, dispatch_uid="django_layercache.querysets.dependencies"
+)

@@ -1,0 +1,108 @@
+"""What the models say of their tables: the columns, and those by which the rows are told apart."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Field, Model
+
+from django_layercache import conf
+from django_layercache.tags import table_name
+
+__all__ = ["Registry", "Table", "registry", "table_of"]
+
+#: So many foreign keys of a model make partitions by themselves: each costs a tag per write.
+MOST_FOREIGN_KEYS = 6
+
+_PLAIN_NAME = re.compile(r"[^\"`\[\]]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """``columns`` are those beside the primary key, as they stand in tags; ``None`` if nobody knows them.
+
+    ``generated`` are those that the database computes from others; ``partitions`` the fields whose
+    values have tags of their own.
+    """
+
+    columns: frozenset[str] | None = None
+    generated: frozenset[str] = frozenset()
+    partitions: tuple["Field[Any, Any]", ...] = ()
+
+
+_UNKNOWN = Table()
+
+
+def table_of(name: str) -> Table:
+    """What is known of the table *name*, spelt as in a model's ``Meta`` or as in tags."""
+    return registry().table(table_name(name))
+
+
+def _described(models: list[type[Model]], said: Mapping[str, Any]) -> Table:
+    """The table of *models*: several may have the same."""
+    fields = [field for model in models for field in model._meta.local_concrete_fields]
+    keys = {field.column for model in models for field in model._meta.pk_fields}
+    names = [str(field.column) for field in fields]
+    is_plain = all(_PLAIN_NAME.fullmatch(name) for name in names)
+    generated = {table_name(field.column) for field in fields if field.generated}
+    return Table(
+        frozenset(table_name(name) for name in names if name not in keys) if is_plain else None,
+        frozenset(generated),
+        _partitions(models[0], _setting_for(models[0], said)) if len(models) == 1 else (),
+    )
+
+
+def _partitions(model: type[Model], setting: Any) -> tuple["Field[Any, Any]", ...]:
+    """The foreign keys, if they are few, and what the settings declare."""
+    fields = model._meta.local_concrete_fields
+    declared = set(setting.get("partition_by", ())) if isinstance(setting, Mapping) else set()
+    foreign = {
+        field for field in fields if field.remote_field is not None and not field.primary_key
+    }
+    if len(foreign) > MOST_FOREIGN_KEYS:
+        foreign = set()
+    return tuple(
+        field for field in fields if field in foreign or {field.name, field.attname} & declared
+    )
+
+
+def _setting_for(model: type[Model], said: Mapping[str, Any]) -> Any:
+    """What ``MODELS``, in lower case, says of *model*: its own entry, else its app's, else that of ``*``."""
+    if not said:
+        return None
+    meta = model._meta
+    wanted = (meta.label_lower, f"{meta.app_label}.*", "*")
+    return next((said[name] for name in wanted if name in said), None)
+
+
+class Registry:
+    """The tables of the models that there are, under ``MODELS`` of the settings."""
+
+    def __init__(self, models: list[type[Model]], settings: Mapping[str, Any]) -> None:
+        self.made_from = (models, settings)
+        said = {str(name).lower(): value for name, value in settings.items()}
+        of_tables: dict[str, list[type[Model]]] = {}
+        for model in models:
+            if not model._meta.proxy:
+                of_tables.setdefault(table_name(model._meta.db_table), []).append(model)
+        self._tables = {name: _described(them, said) for name, them in of_tables.items()}
+
+    def table(self, name: str) -> Table:
+        """The table *name*, spelt as in tags."""
+        return self._tables.get(name, _UNKNOWN)
+
+
+_latest: Registry | None = None
+
+
+def registry() -> Registry:
+    """The tables that are known now."""
+    global _latest
+    models = apps.get_models(include_auto_created=True)  # the same list, until the registry changes
+    settings = conf.mapping("MODELS")
+    latest = _latest
+    if latest is None or latest.made_from[0] is not models or latest.made_from[1] is not settings:
+        latest = _latest = Registry(models, settings)
+    return latest
