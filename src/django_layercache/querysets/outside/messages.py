@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_layercache.querysets import policies
 from django_layercache.querysets.bindings import row_key
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.outside.relations import models_of
