@@ -8,8 +8,12 @@ import django
 OPTIONS = json.loads(sys.argv[1])
 
 if OPTIONS["postgres"]:
-    _server = {"ENGINE": "django.db.backends.postgresql", **OPTIONS["postgres"]}
-    DATABASES = {alias: {**_server, "NAME": f"suite_{alias}"} for alias in ("default", "other")}
+    # The library asks the server which transactions are open, from the start: by a name that is there before the
+    # test databases are.
+    _server = {"ENGINE": "django.db.backends.postgresql", **OPTIONS["postgres"], "NAME": "postgres"}
+    DATABASES = {
+        alias: {**_server, "TEST": {"NAME": f"suite_{alias}"}} for alias in ("default", "other")
+    }
 else:
     DATABASES = {alias: {"ENGINE": "django.db.backends.sqlite3"} for alias in ("default", "other")}
 
