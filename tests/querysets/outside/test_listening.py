@@ -11,6 +11,8 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
 from django_layercache.models import OutboxEntry
+from django_layercache.querysets.outside.messages import tags_of_message
+from django_layercache.tags import readable
 from tests.querysets.conftest import on, use_store, wait_until_trusted
 from tests.querysets.outside.conftest import (
     PATIENCE,
@@ -113,8 +115,6 @@ def test_a_row_that_moves_changes_both_partitions(world, listener, elsewhere):
 
 def test_a_notification_that_cannot_be_read_may_mean_any_table(world, listener, elsewhere):
     warm(titles, world), warm(rows(Tag), world)
-    hostile = r"""{"tables": ["\ud800"], "columns": {}}"""
-    elsewhere.execute("SELECT pg_notify('layercache', %s)", [hostile])
     for nonsense in (
         "nonsense",
         '{"v": 2}',
@@ -125,6 +125,12 @@ def test_a_notification_that_cannot_be_read_may_mean_any_table(world, listener, 
         elsewhere.execute("SELECT pg_notify('layercache', %s)", [nonsense])
         eventually(lambda: outcomes(titles, world) == ["miss"])
         eventually(lambda: is_hit(titles, world))
+
+
+def test_a_table_that_no_model_reads_has_no_tags(world):
+    told = '{"tables": ["nobody", "testapp_tag"], "columns": {"id": [1]}}'
+    changed = tags_of_message(told, world.connection)
+    assert sorted(readable(changed)) == ["testapp_tag#*", "testapp_tag#pk=1"]
 
 
 # -- gaps ----------------------------------------------------------------------------------------
