@@ -279,19 +279,15 @@ def read_until(caching, deadline, level, board, *, goes_on):
     return {**counts, "stale": reader.stale}
 
 
-def hear_answers_only(link):
+def hear_pulse_only(link):
     """Listen to a connection on which tokens are pushed, and to nothing that it says of them."""
-    from django_layercache.stores.resp import is_push
-
     messages = []
     with suppress(BlockingIOError):
         while True:
             link.wire.receive()
     link.wire.take_all(messages)
-    for message in messages:
-        if not is_push(message):
-            link._is_answer(message)
-    return ()
+    names = [name for message in messages for name in message[1] or () if b":pulse:" in name]
+    return [names] if names else ()
 
 
 # -- rules, switched off -------------------------------------------------------------------------
@@ -323,7 +319,7 @@ def switch_off(rule):
             self, entry, replace(reading, states=entry.tokens)
         )
     elif rule == "pushes":
-        near_pushed._Link.changes = hear_answers_only
+        near_pushed._Link.changes = hear_pulse_only
     elif rule is not None:
         raise ValueError(rule)
 

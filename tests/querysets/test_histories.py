@@ -59,9 +59,9 @@ def test_no_read_is_answered_from_before_a_commit_that_had_returned(rows):
 @on("default", "postgres")
 @pytest.mark.parametrize("freshness", ("strict", "pushed"))
 def test_nor_is_one_that_is_answered_from_near(rows, freshness):
-    history = play(seconds=4, freshness=freshness)
+    history = play(seconds=8, freshness=freshness)
     assert history["stale"] == []
-    assert history["written"] >= 3
+    assert history["written"] >= 1
     assert history["reads"] >= 50
     assert history["hits"] >= 10
 

@@ -15,10 +15,13 @@ from django_layercache.stores.near import NearStore
 from django_layercache.stores.near_pushed import PushedTokens
 from django_layercache.stores.redis import RedisStore
 from tests.services import RedisServer
+from tests.stores import test_wires
 from tests.stores.clocks import RedisClock
 from tests.stores.near_tools import is_known, until
 
 LEASE = 30.0
+
+tls_server = test_wires.tls_server
 
 
 class Tier:
@@ -264,11 +267,44 @@ def test_a_process_that_was_paused_hears_first(own: Tier) -> None:
     own.learn("a")
     asleep = 0.0
     own.known._clock = lambda: near_pushed._Clock.now() + asleep
-    own.known._pause = 60  # no answer is heard meanwhile, as no PING is sent
-    until(lambda: own.link() is not None and not own.link()._pings)
+    own.known._pause = 60  # nothing is heard meanwhile, as nothing is sent
+    until(lambda: own.link() is not None and own.link().sent is None)
     time.sleep(0.05)
     asleep = 100.0
     assert own.known.tokens() is None
+
+
+def test_a_connection_on_which_its_own_pulse_is_not_heard_is_given_up(own: Tier) -> None:
+    """It is to a server that is not the primary any more, say; it may answer for ever."""
+    own.learn("a")
+    own.known._bound = 0.3
+    link, beat = own.link(), own.shared.beat
+    own.shared.beat = lambda beat: None  # type: ignore[method-assign]
+    until(lambda: own.known.tokens() is None)
+    until(lambda: own.link() is not link)
+    own.shared.beat = beat  # type: ignore[method-assign]
+    own.known._bound = 5.0
+    own.learn("a")
+
+
+def test_a_beat_confirms_itself_and_no_other(own: Tier) -> None:
+    own.learn("a")
+    own.known._pause = 60
+    until(lambda: own.link() is not None and own.link().sent is None)
+    before = own.link().confirmed
+    own.link().sent = "another", before + 1000
+    own.shared.beat(f"{own.known._pulse}.0")
+    own.near.read(None, ["b"])
+    until(lambda: is_known(own.known, "b") or own.knows("b"))
+    assert own.link().confirmed == before
+
+
+def test_it_is_told_of_by_tls_too(tls_server: test_wires.TlsServer) -> None:
+    tier = Tier(tls_server.pool(ssl_ca_certs=str(tls_server.certificate)))
+    tier.learn("a", "b")
+    tier.other.release("w", ["a"])
+    until(lambda: not is_known(tier.known, "a"))
+    tier.close()
 
 
 def test_a_child_asks_for_itself(tier: Tier) -> None:

@@ -10,6 +10,8 @@ Keys of a namespace (all begin with its prefix):
     If it is gone, the server has lost data, and nothing is trusted before the grace is over.
 ``generation``
     The generation once more, for who is told when it changes. Nobody reads it.
+``pulse:<process>.<number>``
+    What a process writes here it is told of, or it does not hear any more. Nobody reads it.
 ``t:<tag>``
     The token of a settled tag.
 ``e:<key>``

@@ -5,21 +5,23 @@ evicted or expired, and of every new generation (Redis calls it client-side cach
 mode). What has arrived is applied before each use. A mark deletes the token before the COMMIT, so
 as a rule the message is here before the COMMIT has returned; but nobody waits for that.
 
-What bounds it for certain: a thread asks for the store's position and sends a PING on that
-connection, a few times a second. The answer to the PING comes behind all that was said before it.
-Tokens are used as long as the last PING that was answered was sent no longer than *bound* seconds
-ago. So nothing is used that is older than that, whatever the network, the server or this process
-went through; and where the connection is lost, everything is forgotten.
+What bounds it for certain is a pulse: a few times a second a thread changes a key of its own, by
+the connections by which tokens are changed, and hears of that on this one, behind all that was
+said before it. Tokens are used as long as the last beat that was heard was sent no longer than
+*bound* seconds ago. So nothing is used that is older than that, whatever the network, the server
+or this process went through, and whichever server is the primary now; and where the connection is
+lost, everything is forgotten.
 """
 
 import logging
 import os
+import secrets
 import select
 import socket
 import ssl
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
@@ -27,7 +29,7 @@ from weakref import WeakSet
 
 from django_layercache.stores.base import Reading, Store
 from django_layercache.stores.near import Tokens
-from django_layercache.stores.resp import Refusal, is_push
+from django_layercache.stores.resp import is_push
 from django_layercache.stores.wire import Wire
 
 __all__ = ["PushedTokens", "PushingStore"]
@@ -44,12 +46,16 @@ logger = logging.getLogger("django_layercache.stores")
 class PushingStore(Store, Protocol):
     """A store whose server says by itself which tokens have changed."""
 
-    def track(self) -> Wire:
-        """A new wire on which it does."""
+    def track(self, pulse: str) -> Wire:
+        """A new wire on which it does, and repeats each beat of *pulse*."""
         ...
 
-    def tag_of(self, name: bytes) -> str | None:
-        """The tag whose token *name* is; ``None`` if a generation has begun."""
+    def beat(self, beat: str) -> None:
+        """Say *beat*, which begins with a pulse."""
+        ...
+
+    def changed(self, name: bytes) -> tuple[str, str]:
+        """What has changed: ``t`` and a tag, ``pulse`` and which beat, ``generation``."""
         ...
 
 
@@ -73,20 +79,19 @@ def _poller(connection: socket.socket) -> Callable[[], Any]:
 
 
 class _Link:
-    """The connection. ``confirmed`` is when the last PING that was answered was sent."""
+    """The connection. ``sent`` is the last beat and when it was sent, until it is heard.
 
-    __slots__ = ("_has_something", "_pings", "confirmed", "wire")
+    ``confirmed`` is when the last one that was heard was sent.
+    """
+
+    __slots__ = ("_has_something", "confirmed", "sent", "wire")
 
     def __init__(self, wire: Wire) -> None:
         wire.socket.setblocking(False)
         self.wire = wire
         self._has_something = _poller(wire.socket)
         self.confirmed = float("-inf")
-        self._pings: deque[float] = deque()
-
-    def ping(self, sent: float) -> None:
-        self._pings.append(sent)
-        self.wire.socket.sendall(b"*1\r\n$4\r\nPING\r\n")
+        self.sent: tuple[str, float] | None = None
 
     def changes(self) -> Iterable[list[bytes] | None]:
         """The names of the keys that have changed, as far as that has arrived; ``None`` for all."""
@@ -99,15 +104,14 @@ class _Link:
             pass  # that is all
         messages: list[Any] = []
         self.wire.take_all(messages)
-        return [message[1] for message in messages if not self._is_answer(message)]
+        if not all(map(is_push, messages)):
+            raise ConnectionError("an answer, and nothing was asked")
+        return [message[1] for message in messages if message[0] == b"invalidate"]
 
-    def _is_answer(self, message: Any) -> bool:
-        if is_push(message):
-            return bool(message[0] != b"invalidate")
-        if isinstance(message, Refusal):
-            raise ConnectionError(str(message))
-        self.confirmed = self._pings.popleft()
-        return True
+    def hear(self, beat: str) -> None:
+        """A beat has come; or an earlier one expires."""
+        if self.sent is not None and self.sent[0] == beat:
+            self.confirmed, self.sent = self.sent[1], None
 
 
 class PushedTokens:
@@ -130,6 +134,7 @@ class PushedTokens:
         _instances.add(self)
 
     def _begin_anew(self) -> None:
+        self._pulse, self._beats = secrets.token_hex(8), 0
         self._lock = threading.Lock()
         self._link: _Link | None = None
         self._thread: threading.Thread | None = None
@@ -197,10 +202,18 @@ class PushedTokens:
             raise
         else:
             for names in changes:
-                tags = [None] if names is None else [self._store.tag_of(name) for name in names]
-                if None in tags:
+                if names is None:
                     self._tokens = Tokens({})
-                self._forget(tag for tag in tags if tag is not None)
+                else:
+                    self._apply_one(link, [self._store.changed(name) for name in names])
+
+    def _apply_one(self, link: _Link, changed: list[tuple[str, str]]) -> None:
+        if any(kind == "generation" for kind, _ in changed):
+            self._tokens = Tokens({})
+        self._forget(tag for kind, tag in changed if kind == "t")
+        for kind, beat in changed:
+            if kind == "pulse":
+                link.hear(beat)
 
     def _forget(self, tags: Iterable[str]) -> None:
         self._count += 1
@@ -243,26 +256,26 @@ class PushedTokens:
 
     def _keep_alive(self, stopped: threading.Event) -> None:
         if self._link is None:
-            link = _Link(self._store.track())
+            link = _Link(self._store.track(self._pulse))
             with self._lock:
                 if stopped.is_set():
                     link.wire.close()
                     return
                 # Only what is asked for from now on may be learned.
                 self._link, self._tokens = link, Tokens({})
-        sent = self._clock()
-        # By another way: it leads to another server when this one is not the primary any more.
-        position = self._store.read(None, ()).sequence
         with self._lock:
-            if stopped.is_set() or (link_now := self._link) is None:
+            if stopped.is_set() or (current := self._link) is None:
                 return
-            self._apply(link_now)
-            if self._link is None:
+            self._apply(current)
+            now = self._clock()
+            if current.sent is not None:
+                if now - current.sent[1] > self._bound:
+                    self._drop()  # it is deaf; or another server is the primary now
                 return
-            if self._tokens.position[:8] not in {"", position[:8]}:
-                self._tokens = Tokens({})
-            self._tokens.position = position
-            link_now.ping(sent)
+            self._beats += 1
+            beat = f"{self._pulse}.{self._beats}"
+            current.sent = beat, now
+        self._store.beat(beat)
         self._refused = False
 
     def _complain(self, error: Exception) -> None:

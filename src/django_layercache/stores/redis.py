@@ -21,6 +21,7 @@ from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wir
 __all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "RedisStore", "Request", "Steps"]
 
 _TOKEN_TTL = 7 * 24 * 3600
+_PULSE_TTL = 5
 #: A mark that did not arrive at the replicas within so many seconds is one that could not be placed.
 _ACKNOWLEDGED_IN = 0.1
 #: A promoted replica that has been up for less than so many seconds is not told from a server that
@@ -143,11 +144,12 @@ class RedisStore:
 
     # -- what the near tier needs -----------------------------------------------------------
 
-    def track(self) -> Wire:
-        """A new wire on which the server says unasked which tokens have changed."""
+    def track(self, pulse: str) -> Wire:
+        """A new wire on which the server says unasked which tokens have changed, and each beat of *pulse*."""
         wire = self._wires.connect()
         try:
-            prefixes = ("PREFIX", f"{self._prefix}t:", "PREFIX", f"{self._prefix}generation")
+            names = (f"{self._prefix}{name}" for name in ("t:", "generation", f"pulse:{pulse}"))
+            prefixes = chain.from_iterable(("PREFIX", name) for name in names)
             raise_refusals(wire.exchange(packed("HELLO", "3"), 1))
             raise_refusals(wire.exchange(packed("CLIENT", "TRACKING", "ON", "BCAST", *prefixes), 1))
         except BaseException:
@@ -155,10 +157,16 @@ class RedisStore:
             raise
         return wire
 
-    def tag_of(self, name: bytes) -> str | None:
-        """The tag whose token is under the key *name*; ``None`` for that of the generation."""
-        prefix, _, tag = name.decode("utf-8", "surrogatepass")[len(self._prefix) :].partition(":")
-        return tag if prefix == "t" else None
+    def beat(self, beat: str) -> None:
+        """Say *beat*, which begins with a pulse, where tokens are changed."""
+        name = f"{self._prefix}pulse:{beat}"
+        self._run(_ask(Request(packed("SET", name, "1", "EX", _PULSE_TTL))))
+
+    def changed(self, name: bytes) -> tuple[str, str]:
+        """What has changed with the key *name*: ``t`` and a tag, ``pulse`` and which beat, or ``generation``."""
+        text = name.decode("utf-8", "surrogatepass")
+        kind, _, rest = text[len(self._prefix) :].partition(":")
+        return kind, rest
 
     # -- the operations, without their I/O ------------------------------------------------
 
