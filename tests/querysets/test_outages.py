@@ -131,6 +131,29 @@ def test_a_server_that_goes_between_the_marks_and_the_release(world, fresh_redis
     assert hits_again(w, titles)[0] == "changed"
 
 
+def test_a_server_that_is_flushed_between_the_marks_and_the_release(
+    world, fresh_redis, monkeypatch
+):
+    """Who reads in between finds no mark, and the entry's old token would be minted anew."""
+    w = world
+    warm(titles, w)
+    commit, seen = w.connection._commit, []
+
+    def flush_and_commit():
+        fresh_redis.ask("FLUSHALL")
+        seen.append(elsewhere(cached, titles, w)[0])
+        commit()
+        seen.append(elsewhere(cached, titles, w)[0])
+
+    with monkeypatch.context() as patched, transaction.atomic(w.alias):
+        rename(w)
+        patched.setattr(w.connection, "_commit", flush_and_commit)
+    monkeypatch.undo()
+    assert seen == ["one", "changed"]
+    assert cached(titles, w)[0] == elsewhere(cached, titles, w)[0] == "changed"
+    assert hits_again(w, titles)[0] == "changed"
+
+
 def test_the_outbox_holds_what_was_committed_and_is_drained(world, fresh_redis):
     w = world
     warm(titles, w)
