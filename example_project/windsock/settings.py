@@ -88,6 +88,7 @@ STATIC_URL = "static/"
 # -- caching ---------------------------------------------------------------------------------------------------------
 
 REDIS_URL = os.environ.get("REDIS_URL", "")
+MEMCACHED = os.environ.get("MEMCACHED", "")  # its servers: "10.0.0.5:11211,10.0.0.6:11211"
 
 CACHES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
@@ -97,10 +98,15 @@ if REDIS_URL:
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
     }
+elif MEMCACHED:
+    CACHES["layers"] = {
+        "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+        "LOCATION": MEMCACHED,
+    }
 
 LAYERCACHE: dict[str, Any] = {
-    # Without a Redis server the layers live in this process: exact as long as this process makes all the edits.
-    "CACHE": "layers" if REDIS_URL else None,
+    # Without a server the layers live in this process: exact as long as this process makes all the edits.
+    "CACHE": "layers" if "layers" in CACHES else None,
     "NAMESPACE": "windsock",
     "TIMEOUT": 600,
     "MODELS": {

@@ -26,7 +26,9 @@ from hypothesis.stateful import (
 
 from django_layercache.engine import Engine, Recipe, Write, trace, without_cache
 from django_layercache.handlers import pool_of
-from tests.stores.clocks import Clock, LocalClock, RedisClock
+from django_layercache.stores.memcached_commands import Delete, Set
+from tests.services import MemcachedServer
+from tests.stores.clocks import Clock, LocalClock, MemcachedClock, RedisClock
 
 TAGS = ["a", "b", "c", "d"]
 LEASE = 30.0
@@ -261,6 +263,8 @@ class EngineMachine(RuleBasedStateMachine):
     def evict(self, tag: str) -> None:
         if isinstance(self.clock, RedisClock):
             self.clock.client.delete(f"{self.clock.prefix}t:{tag}")
+        elif isinstance(self.clock, MemcachedClock):
+            self.clock.ask(Delete(self.clock.keys.tag(tag)))
         else:
             self.clock.store._tokens.pop(tag, None)
 
@@ -269,15 +273,21 @@ class EngineMachine(RuleBasedStateMachine):
         self.clock.store.delete(self.recipe(plan).key)
 
     @rule(plan=plans, data=st.binary())
-    @precondition(lambda self: isinstance(self.clock, RedisClock))
+    @precondition(lambda self: not isinstance(self.clock, LocalClock))
     def tamper(self, plan: Plan, data: bytes) -> None:
+        if isinstance(self.clock, MemcachedClock):
+            self.clock.ask(Set(self.clock.keys.entry(self.recipe(plan).key), data))
+            return
         self.clock.client.set(f"{self.clock.prefix}e:{self.recipe(plan).key}", data)
 
     @rule()
-    @precondition(lambda self: isinstance(self.clock, RedisClock))
+    @precondition(lambda self: not isinstance(self.clock, LocalClock))
     def lose_everything(self) -> None:
-        for key in self.clock.held():
-            self.clock.client.delete(key)
+        if isinstance(self.clock, MemcachedClock):
+            self.clock.ask(Delete(self.clock.keys.head))
+        else:
+            for key in self.clock.held():
+                self.clock.client.delete(key)
         self.expect_no_commit()  # the grace is 0 here: it is shorter than any COMMIT
 
     @rule()
@@ -317,3 +327,9 @@ def test_the_engine_on_a_redis_store_answers_like_a_dictionary(
     redis_server: object, alias: str
 ) -> None:
     run(lambda: RedisClock(pool_of(caches[alias])), EXAMPLES // 6)
+
+
+def test_the_engine_on_a_memcached_store_answers_like_a_dictionary(
+    memcached_server: MemcachedServer,
+) -> None:
+    run(lambda: MemcachedClock(memcached_server), EXAMPLES // 10)

@@ -112,7 +112,9 @@ def _measure(console: Console, subjects: Subjects, runs: int) -> None:
 
 
 def _store() -> str:
-    return f"Redis at {settings.REDIS_URL}" if settings.REDIS_URL else "local, in this process"
+    if settings.REDIS_URL:
+        return f"Redis at {settings.REDIS_URL}"
+    return f"memcached at {settings.MEMCACHED}" if settings.MEMCACHED else "local, in this process"
 
 
 def _experiment(console: Console, subjects: Subjects) -> list[Result]:
