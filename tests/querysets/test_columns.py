@@ -8,7 +8,7 @@ from django_layercache import trace
 from django_layercache.querysets import triggered
 from tests.querysets.conftest import on
 from tests.querysets.world import World, cached, is_hit, tags_of, uncached, warm
-from tests.testapp.models import Author, Loose, Meter, Post
+from tests.testapp.models import Author, Category, Loose, Meter, Post
 
 TRIGGERS = {
     "sqlite": (
@@ -94,6 +94,27 @@ def test_a_column_that_is_neither_quoted_nor_ascii_is_noticed(meters):
     warm(read, meters)
     meters.all(Meter).update(label="z")
     assert cached(read, meters) == [{"x": "z"}] * 3
+
+
+@pytest.mark.parametrize(
+    "sql",
+    (
+        """(SELECT COUNT(*) FROM "testapp_author" NATURAL JOIN "testapp_category")""",
+        """(SELECT COUNT(*) FROM (SELECT * FROM "testapp_author" EXCEPT SELECT * FROM "testapp_category") x)""",
+    ),
+)
+def test_columns_that_are_read_without_their_names_are_noticed(meters, sql):
+    w = meters
+
+    def read(w):
+        return list(
+            w.all(Meter).annotate(x=RawSQL(sql, ())).order_by("pk").values_list("x", flat=True)
+        )
+
+    before = warm(read, w)
+    w.all(Author).filter(pk=w.ada.pk).update(name=w.news.name)
+    w.all(Category).filter(pk=w.news.pk).update(pk=w.ada.pk) if w.news.pk != w.ada.pk else None
+    assert cached(read, w) == uncached(read, w) != before
 
 
 @pytest.mark.parametrize("sql", ("row_to_json(testapp_post)::text", "testapp_post::text"))

@@ -39,11 +39,8 @@ _COLUMNS_FOLLOW = frozenset({"INTO", "WITH", "RECURSIVE", "AS"})
 _LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`""")
 _WINDOW = re.compile(r"\bOVER\b", re.IGNORECASE)
-_STAR = re.compile(r"\.\s*\*|(?:SELECT|DISTINCT|,)\s*\*", re.IGNORECASE)
-#: What may be given a row instead of columns of it.
-_OF_WHOLE_ROWS = frozenset(
-    "ROW ROW_TO_JSON TO_JSON TO_JSONB HSTORE JSON_AGG JSONB_AGG ARRAY_AGG".split()
-)
+#: All columns, or all that two tables have in common, without a name.
+_UNNAMED = re.compile(r"\.\s*\*|(?:SELECT|DISTINCT|,)\s*\*|\bNATURAL\b", re.IGNORECASE)
 _WRITES = frozenset(
     "INSERT UPDATE DELETE MERGE REPLACE TRUNCATE INTO CALL EXECUTE COPY LOAD".split()
 )
@@ -111,7 +108,7 @@ def _scan(sql: str) -> Scan:
     unknown = functions - sqlfunctions.KNOWN - sqlfunctions.VOLATILE
     if unknown:
         handwritten = handwritten or f"calls {min(unknown).lower()}(), which may read anything"
-    columns, deciding = _columns(sql, functions, names, clauses)
+    columns, deciding = _columns(sql, names, clauses)
     return Scan(
         tables,
         columns,
@@ -124,12 +121,10 @@ def _scan(sql: str) -> Scan:
     )
 
 
-def _columns(
-    sql: str, functions: set[str], names: Names, clauses: Clauses
-) -> tuple[Columns | None, Columns | None]:
+def _columns(sql: str, names: Names, clauses: Clauses) -> tuple[Columns | None, Columns | None]:
     # Of a name that is neither quoted nor ASCII, the scan sees parts only.
     is_legible = sql.isascii() or _QUOTED.sub("", sql).isascii()
-    if not is_legible or not functions.isdisjoint(_OF_WHOLE_ROWS) or _STAR.search(sql):
+    if not is_legible or _UNNAMED.search(sql):
         return None, None
     columns = names.of_tables(names.found)
     if columns is None or clauses.orders_by_result or _WINDOW.search(sql):
