@@ -108,6 +108,8 @@ LAYERCACHE: dict[str, Any] = {
     # Without a server the layers live in this process: exact as long as this process makes all the edits.
     "CACHE": "layers" if "layers" in CACHES else None,
     "NAMESPACE": "windsock",
+    # What this process has read stays here, too, for as long as the server says that it has not changed.
+    "NEAR": {"freshness": "pushed", "max_bytes": 16 * 1024 * 1024} if REDIS_URL else None,
     "TIMEOUT": 600,
     "MODELS": {
         # Small and hardly ever changed: every query on these two is cached without a word in the views.

@@ -5,7 +5,7 @@ from changes (test suites do that).
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -148,6 +148,8 @@ def with_near_tier(store: Store, must_ask: Callable[[], bool] = lambda: False) -
     options = conf.get("NEAR")
     if options is None or store.in_process:
         return store
+    if not isinstance(options, Mapping):
+        raise InvalidSetting(f"LAYERCACHE['NEAR'] is a {type(options).__name__}, not a dictionary.")
     known = _known(options.get("freshness", "strict"), store)
     max_bytes = options.get("max_bytes", NEAR_BYTES)
     return NearStore(store, known, max_bytes=max_bytes, must_ask=must_ask)

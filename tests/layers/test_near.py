@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from django_layercache import token_snapshot
+from django_layercache.exceptions import InvalidSetting
 from django_layercache.handlers import engines, get_engine
 from django_layercache.middleware import LayerCacheMiddleware, TokenSnapshotMiddleware
 from django_layercache.stores.near import NearStore
@@ -95,3 +96,10 @@ def test_what_a_request_commits_it_sees(asked):
             Author.objects.create(name=name)
             for _ in range(2):
                 assert list(Author.objects.values_list("name", flat=True).cached())[-1] == name
+
+
+@pytest.mark.parametrize("near", (["strict"], {"freshness": "never"}))
+def test_a_tier_that_cannot_be_is_an_error(near, settings, redis_server):
+    settings.LAYERCACHE = {"CACHE": "redis", "NEAR": near}
+    with pytest.raises(InvalidSetting, match="NEAR"):
+        get_engine()
