@@ -186,10 +186,10 @@ def test_another_process_that_was_in_debt_reads_the_outbox_first(world, fresh_re
 def _tags_of(w):
     import json
 
-    from django_layercache import tags
     from django_layercache.querysets.connections import state_of
+    from django_layercache.querysets.writes import tags_of_rows
 
-    return json.dumps([tags.any_row(state_of(w.connection).database, "testapp_post")])
+    return json.dumps([*tags_of_rows(state_of(w.connection).database, "testapp_post", None)])
 
 
 def _behind_our_back(w):
