@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_layercache.exceptions import Undecodable, Unstorable
+from django_layercache.serializers import columns
+from django_layercache.serializers import rows as codec
 from django_layercache.serializers.rows import RowsCodec
 
 TEXTS = st.text(st.characters(codec=None), max_size=8) | st.sampled_from(["", "\0", "a\0b", "null"])
@@ -200,6 +202,15 @@ def test_the_bytes_are_those_of_the_formats():
 def test_bytes_that_hold_the_separator_get_another_one():
     rows = [(hashlib.blake2b(b"%d" % number, digest_size=4).digest() * 2,) for number in range(3)]
     assert RowsCodec.loads(RowsCodec.dumps(rows)) == rows
+
+
+@pytest.mark.parametrize("count", (1, 2))
+def test_more_columns_than_anybody_asks_for_are_not_remembered(count):
+    for function in (columns._layout, codec._decoders):
+        function.cache_clear()
+    wide = [(1,) * 5000] * count
+    assert RowsCodec.loads(RowsCodec.dumps(wide)) == wide
+    assert columns._layout.cache_info().currsize == codec._decoders.cache_info().currsize == 0
 
 
 def test_rows_of_no_columns_are_not_stored():

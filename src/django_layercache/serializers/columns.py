@@ -42,7 +42,7 @@ from django_layercache.serializers.values import (
     tagged,
 )
 
-__all__ = ["FORMAT", "Row", "dump_rows", "load_rows"]
+__all__ = ["FORMAT", "MOST_REMEMBERED", "Row", "dump_rows", "load_rows"]
 
 FORMAT = b"R2"
 Row = tuple[Any, ...]
@@ -54,6 +54,8 @@ _FILLERS = dict(TYPES.values())
 _PREFIX = struct.Struct("<2sccIIIII")
 _unpack_prefix = _PREFIX.unpack_from
 _SMALL = 16 * 1024
+#: Bytes. More columns than anybody asks for are not remembered: somebody may want to fill the memory.
+MOST_REMEMBERED = 2048
 _ENCODINGS = {b"l": "latin-1", b"u": "utf-8"}
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _scan = json.JSONDecoder().raw_decode
@@ -179,7 +181,8 @@ def load_rows(data: bytes) -> list[Row]:
     rest_begin = _PREFIX.size + codes_size
     text_begin = rest_begin + rest_size
     end = text_begin + text_size
-    layout = _layout(data[_PREFIX.size : rest_begin], width, rows)
+    layout_of = _layout if codes_size <= MOST_REMEMBERED else _layout.__wrapped__
+    layout = layout_of(data[_PREFIX.size : rest_begin], width, rows)
     pools: list[Iterable[Any]] = []
     if layout.spelt is not None:
         text = str(view[text_begin:end], _ENCODINGS[encoding], "surrogatepass")

@@ -71,7 +71,8 @@ def _load_row(data: bytes) -> list[Row]:
     (codes, *values), end = _scan(text, len(FORMAT_OF_ONE))
     if end != len(text):
         raise ValueError("something follows")
-    for index, decode in _decoders(codes):
+    decoders = _decoders if len(codes) <= columns.MOST_REMEMBERED else _decoders.__wrapped__
+    for index, decode in decoders(codes):
         values[index] = decode(values[index])
     return [tuple(values)]
 
