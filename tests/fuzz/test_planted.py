@@ -26,12 +26,14 @@ class Place:
 
     def __init__(self) -> None:
         self.namespace = secrets.token_hex(4)
+        self.stores: list[RedisStore] = []
         self.engine = self.process()
         self.client = self.engine.store.client
         self.name = f"layercache:1:{{{self.namespace}}}:e:k"
 
     def process(self) -> Engine:
         store = RedisStore(pool_of(caches["redis"]), namespace=self.namespace, grace=0.0)
+        self.stores.append(store)
         return Engine(store, jitter=0.0)
 
     @property
@@ -98,7 +100,8 @@ PLANTED = (
 def place(redis_server: object) -> Iterator[Place]:
     made = Place()
     yield made
-    made.engine.store.close()
+    for store in made.stores:
+        store.close()
     made.client.delete(*made.client.scan_iter(f"*{made.namespace}*"))
 
 
