@@ -22,6 +22,7 @@ from django_layercache.stores.memcached_commands import (
     Get,
     Incr,
     Item,
+    Left,
     Set,
     Stats,
 )
@@ -73,6 +74,8 @@ def carried_out(held: Held, command: Command) -> tuple[Any, Held]:
                 put(key, b"%d" % reply)
         case Delete(key):
             reply = value_of(key) is not None and put(key, None)
+        case Left(key):
+            reply = None if value_of(key) is not None else 0.0
         case Stats():
             reply = {b"time": b"%d" % held.now}
     rest = tuple(sorted((key, value, number) for key, (value, number) in items.items()))

@@ -19,6 +19,7 @@ from django_layercache.stores.memcached_commands import (
     Get,
     Incr,
     Item,
+    Left,
     Set,
 )
 from django_layercache.stores.memcached_wire import Connection, Refused, Server
@@ -83,6 +84,19 @@ def test_the_model_answers_as_the_server_does(
 def test_a_number_is_counted_up_if_it_is_there(connection: Connection) -> None:
     key = secrets.token_hex(4).encode()
     assert connection.exchange([Incr(key, 2), Set(key, b"40"), Incr(key, 2)]) == [None, True, 42]
+
+
+def test_a_server_tells_how_long_an_item_is_kept(connection: Connection) -> None:
+    commands = [
+        Set(b"long", b"x", 60),
+        Left(b"long"),
+        Set(b"ever", b"x"),
+        Left(b"ever"),
+        Left(b"no"),
+    ]
+    _, left, *rest = connection.exchange(commands)
+    assert 50 < left <= 60
+    assert rest == [True, None, 0.0]
 
 
 def test_a_thousand_commands_go_in_one_pipeline(connection: Connection) -> None:

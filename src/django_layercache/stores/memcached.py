@@ -18,7 +18,7 @@ from django_layercache.exceptions import StoreUnavailable, Undecodable
 from django_layercache.serializers.reports import report_undecodable
 from django_layercache.stores import entries
 from django_layercache.stores.base import Entry, Reading, Token
-from django_layercache.stores.memcached_commands import Command, Delete, Get, Set
+from django_layercache.stores.memcached_commands import Command, Delete, Get, Left, Set
 from django_layercache.stores.memcached_generations import server_time
 from django_layercache.stores.memcached_items import MANIFEST, Keys, manifest
 from django_layercache.stores.memcached_tags import Tags
@@ -121,21 +121,21 @@ class MemcachedStore:
     ) -> list[Reading]:
         names = {self._keys.entry(key): key for key in near}
         wanted = {tag for _, tags in requests for tag in tags}
-        wanted.update(*(entry.tokens for entry, _ in found.values() if entry is not None))
+        wanted.update(*(entry.tokens for entry, *_ in found.values() if entry is not None))
         wanted.update(*(self._remembered.get(key, ()) for key in near))
         seen = self._tags.look(first, wanted, tuple(names))
-        here = {names[name]: item.value for name, item in seen.found.items()}
+        here = {names[n]: (item.value, seen.left[n]) for n, item in seen.found.items()}
         found = {**found, **self._unpacked(first, here)}
-        if late := {tag for entry, _ in found.values() if entry for tag in entry.tokens} - wanted:
+        if late := {tag for entry, *_ in found.values() if entry for tag in entry.tokens} - wanted:
             again = self._tags.look(first, late)
             seen = again._replace(tags={**seen.tags, **again.tags})
         states, position, in_grace = self._tags.states(first, seen, seen.tags)
         readings = []
         for key, tags in requests:
-            entry, damage = found.get(key, _NOTHING) if key is not None else _NOTHING
+            entry, damage, left = found.get(key, _NOTHING) if key is not None else _NOTHING
             names_of_tags = dict.fromkeys([*tags, *(entry.tokens if entry is not None else ())])
             own = {tag: states[tag] for tag in names_of_tags}
-            readings.append(Reading(entry, own, position, in_grace, damage))
+            readings.append(Reading(entry, own, position, in_grace, damage, left))
         return readings
 
     def _from_others(self, keys: Iterable[str]) -> dict[str, "_Found"]:
@@ -157,24 +157,30 @@ class MemcachedStore:
 
     def _fetch(self, connection: Connection, keys: Sequence[str]) -> dict[str, "_Found"]:
         names = {self._keys.entry(key): key for key in keys}
-        (items,) = connection.exchange([Get(tuple(names))])
-        return self._unpacked(connection, {names[name]: i.value for name, i in items.items()})
+        items, *left = connection.exchange([Get(tuple(names)), *map(Left, names)])
+        seconds = dict(zip(names, left, strict=True))
+        here = {names[n]: (item.value, seconds[n]) for n, item in items.items()}
+        return self._unpacked(connection, here)
 
-    def _unpacked(self, connection: Connection, found: Mapping[str, bytes]) -> dict[str, "_Found"]:
-        return {key: self._unpack(connection, key, data) for key, data in found.items()}
+    def _unpacked(
+        self, connection: Connection, found: Mapping[str, tuple[bytes, float | None]]
+    ) -> dict[str, "_Found"]:
+        return {key: self._unpack(connection, key, *held) for key, held in found.items()}
 
-    def _unpack(self, connection: Connection, key: str, data: bytes) -> "_Found":
+    def _unpack(
+        self, connection: Connection, key: str, data: bytes, left: float | None
+    ) -> "_Found":
         try:
             if data.startswith(MANIFEST):
                 data = self._joined(connection, data)
             entry = entries.unpack(key, data)
         except Undecodable as error:
             report_undecodable("entry", str(error))
-            return None, str(error)
+            return None, str(error), 0.0
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
         self._remembered[key] = tuple(entry.tokens)
-        return entry, ""
+        return entry, "", left
 
     def _joined(self, connection: Connection, data: bytes) -> bytes:
         names = self._keys.pieces(data)
@@ -211,8 +217,9 @@ class MemcachedStore:
         return max(self._servers, key=lambda server: _weight(server, data))
 
 
-_Found = tuple[Entry | None, str]
-_NOTHING: _Found = (None, "")
+#: An entry, what is wrong with it, and how many seconds it has left.
+_Found = tuple[Entry | None, str, float | None]
+_NOTHING: _Found = (None, "", 0.0)
 
 
 def _weight(server: Server, key: bytes) -> bytes:

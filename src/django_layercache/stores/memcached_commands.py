@@ -2,7 +2,19 @@
 
 from typing import NamedTuple, Protocol
 
-__all__ = ["Add", "Append", "Cas", "Command", "Delete", "Get", "Incr", "Item", "Set", "Stats"]
+__all__ = [
+    "Add",
+    "Append",
+    "Cas",
+    "Command",
+    "Delete",
+    "Get",
+    "Incr",
+    "Item",
+    "Left",
+    "Set",
+    "Stats",
+]
 
 
 class Replies(Protocol):
@@ -18,6 +30,10 @@ class Replies(Protocol):
 
     def items(self) -> "dict[bytes, Item]":
         """Items, by key."""
+        ...
+
+    def left(self) -> float | None:
+        """How many seconds an item has left."""
         ...
 
     def stats(self) -> dict[bytes, bytes]:
@@ -127,6 +143,18 @@ class Delete(NamedTuple):
         return replies.line() == b"DELETED"
 
 
+class Left(NamedTuple):
+    """How many seconds the item under *key* has left, ``None`` for ever; 0 where a server before 1.6 cannot tell."""
+
+    key: bytes
+
+    def request(self) -> bytes:
+        return b"mg %b t\r\n" % self.key
+
+    def reply(self, replies: Replies) -> float | None:
+        return replies.left()
+
+
 class Stats(NamedTuple):
     """What the server says of itself."""
 
@@ -137,4 +165,4 @@ class Stats(NamedTuple):
         return replies.stats()
 
 
-Command = Get | Set | Add | Cas | Append | Incr | Delete | Stats
+Command = Get | Set | Add | Cas | Append | Incr | Delete | Left | Stats

@@ -26,6 +26,7 @@ from django_layercache.stores.memcached_commands import (
     Get,
     Incr,
     Item,
+    Left,
     Stats,
 )
 from django_layercache.stores.memcached_generations import LONGEST_PAUSE, Generations, tries
@@ -59,6 +60,7 @@ class Seen(NamedTuple):
     """What one look has found: items by their keys, those of tags by tag, and the rest of the state."""
 
     found: Mapping[bytes, Item]
+    left: Mapping[bytes, float | None]
     tags: Mapping[str, Item | None]
     head: Head
     head_item: Item
@@ -78,8 +80,8 @@ class Tags(Generations):
         for _ in tries():
             guess = self._head
             last = [self._keys.head] if guess is None else [self._keys.head, self._sequence(guess)]
-            found, items, top = connection.exchange(
-                [Get(tuple(before)), Get(tuple(keys)), Get(tuple(last))]
+            found, items, top, *left = connection.exchange(
+                [Get(tuple(before)), Get(tuple(keys)), Get(tuple(last)), *map(Left, before)]
             )
             head_item = top.get(self._keys.head)
             head = self._understood(connection, head_item)
@@ -90,7 +92,8 @@ class Tags(Generations):
                 self._begin(connection, head_item, head)
                 continue
             states = {tag: items.get(key) for key, tag in keys.items()}
-            return Seen(found, states, head, head_item, position)
+            seconds = dict(zip(before, left, strict=True))
+            return Seen(found, seconds, states, head, head_item, position)
         raise AssertionError
 
     def states(

@@ -97,14 +97,24 @@ class Connection:
     # -- for commands: the parts of a reply -----------------------------------------------
 
     def line(self) -> bytes:
-        line = self._replies.readline(65536)
-        if not line.endswith(b"\r\n"):
-            raise ConnectionResetError("the connection was closed")
+        line = self._line()
         if line.startswith(b"SERVER_ERROR"):
             raise Refused(line.decode("latin-1").strip())
         if line.startswith((b"ERROR", b"CLIENT_ERROR")):
             raise _Garbled(line.decode("latin-1").strip())
         return line[:-2]
+
+    def _line(self) -> bytes:
+        line = self._replies.readline(65536)
+        if not line.endswith(b"\r\n"):
+            raise ConnectionResetError("the connection was closed")
+        return line
+
+    def left(self) -> float | None:
+        found, _, left = self._line().strip().partition(b" t")
+        if found != b"HD":
+            return 0.0
+        return None if left == b"-1" else float(left)
 
     def is_stored(self) -> bool:
         return self.line() == b"STORED"
