@@ -106,6 +106,19 @@ def test_tls_is_spoken_on_a_loop(tls_server: TlsServer) -> None:
     store.close()
 
 
+def test_a_loop_that_was_busy_does_not_take_its_own_delay_for_the_servers(make: Make) -> None:
+    store = make(socket_timeout=0.1)
+
+    async def story() -> None:
+        await works(store)  # what is fetched now comes in many parts
+        task = asyncio.create_task(store.aread("k", ["a"]))
+        await asyncio.sleep(0)
+        time.sleep(0.15)  # noqa: ASYNC251
+        assert (await task).entry is not None
+
+    asyncio.run(story())
+
+
 def test_a_cancelled_task_leaves_nobody_its_reply(
     store: RedisStore, fresh_redis: RedisServer
 ) -> None:

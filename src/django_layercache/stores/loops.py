@@ -46,6 +46,7 @@ class Line:
         self._waiting: deque[_Waiting] = deque()
         self._unsent = bytearray()
         self._is_sending = False
+        self._heard = 0.0
         self._watch: asyncio.TimerHandle | None = None
         wire.socket.setblocking(False)
         loop.add_reader(wire.socket, self._receive)
@@ -91,6 +92,7 @@ class Line:
             # What TLS has decrypted already makes no socket readable.
             while getattr(self.wire.socket, "pending", int)():
                 self.wire.receive()
+            self._heard = self._loop.time()
             self._hand_out()
         except _NOT_NOW:
             pass
@@ -112,11 +114,11 @@ class Line:
             raise Garbled("the server says what nobody has asked")
 
     def _check(self) -> None:
-        """Lose the line if whoever is first has waited too long."""
+        """Lose the line if whoever is first has waited too long, and nothing has come for as long."""
         self._watch = None
         if not self._waiting:
             return
-        due = self._waiting[0].since + self._timeout
+        due = max(self._waiting[0].since, self._heard) + self._timeout
         if due <= self._loop.time():
             self.lose(TimeoutError("no reply in time"))
         else:
