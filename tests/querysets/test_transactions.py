@@ -230,6 +230,18 @@ def test_what_a_savepoint_keeps_is_changed(world):
     assert cached(titles, world)[0] == "changed"
 
 
+def test_a_row_inserted_and_rolled_back_to_a_savepoint_does_not_stand_in_the_way(world):
+    def one(w):
+        return w.all().get(pk=w.one.pk).title
+
+    warm(one, world)
+    with transaction.atomic(world.alias):
+        with suppress(Undo), transaction.atomic(world.alias):
+            world.new(Post, author=world.ada, title="undone")
+            raise Undo
+        assert is_hit(one, world)
+
+
 def test_a_savepoint_can_be_returned_to_twice(world):
     warm(titles, world)
     with transaction.atomic(world.alias):
