@@ -78,10 +78,12 @@ def _measure(server: RedisServer, count: int, rounds: int, times: int) -> dict[s
         seconds: dict[str, list[float]] = {level: [] for level in calls}
         for _ in range(rounds):
             for level, call in calls.items():
-                begin = time.perf_counter()
+                found = []
                 for _ in range(times):
+                    begin = time.perf_counter()
                     call()
-                seconds[level].append((time.perf_counter() - begin) / times)
+                    found.append(time.perf_counter() - begin)
+                seconds[level].append(median(found))
     return {level: median(found) for level, found in seconds.items()}
 
 
