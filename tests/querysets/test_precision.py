@@ -85,7 +85,7 @@ MATRIX = {
     "save three":             "....oxxo.oooo....o.o",
     "views of all":           "xxoxxxxx......o.oo..",
     "views of bob's":         "oooooxxoo.ooo.o.oo.o",
-    "delete three":           "..o.oxxoxoxxoo...o.x",
+    "delete three":           "..o.oxxoxoxxoo.....x",
     "rename ada":             "...x.......xx.....xx",
     "rename bob":             "...........xo.....xx",
     "new author":             "..................xx",

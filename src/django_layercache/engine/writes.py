@@ -50,8 +50,11 @@ class Write:
         """Whether the marks go to *store*."""
         return self._store is store
 
-    def touch(self, tags: Iterable[str]) -> None:
-        self.dirty.update(widened(tags))
+    def touch(self, tags: Iterable[str]) -> set[str]:
+        """*tags* are dirty; returns those that were not before."""
+        added = set(widened(tags)) - self.dirty
+        self.dirty |= added
+        return added
 
     def mark(self) -> list[str]:
         """Mark all dirty tags in one round trip.

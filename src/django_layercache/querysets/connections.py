@@ -28,7 +28,8 @@ class ConnectionState:
 
     __slots__ = (
         "__weakref__", "_database", "connection", "ended", "has_outbox", "inserted",
-        "raw_transaction", "replayed", "role_changed", "savepoints", "schema_changed", "sight", "write",
+        "raw_transaction", "replayed", "role_changed", "savepoints", "schema_changed", "sight",
+        "touches", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -42,6 +43,8 @@ class ConnectionState:
         #: It has chosen a schema, which is the tenant's business where there is one.
         self.schema_changed = False
         self.write: Write | None = None
+        #: How many statements have changed something, to tell one from the next.
+        self.touches = 0
         #: The epochs of the tables into which the open transaction has inserted. That is no
         #: change of any row that others know, but its own reads find rows that only it has.
         self.inserted: set[str] = set()
@@ -103,13 +106,21 @@ class ConnectionState:
             changed, self.write = self.write.dirty, engine.new_write()
             self.write.dirty = changed
 
-    def touch(self, changed: Iterable[str]) -> None:
-        """The open transaction changes *changed*."""
+    def touch(self, changed: Iterable[str]) -> set[str]:
+        """The open transaction changes *changed*; returns what :meth:`untouch` may be given."""
         if self.write is None:
             self.write = get_engine().new_write()
-        self.write.touch(changed)
+        self.touches += 1
+        added = self.write.touch(changed)
         if len(self.write.dirty) > MOST_TAGS:
             self.write.dirty = tags.collapsed(self.write.dirty)
+            return set()
+        return added
+
+    def untouch(self, added: set[str], touches: int) -> None:
+        """The statement that *added* these has changed nothing, unless another came after *touches*."""
+        if self.write is not None and self.touches == touches:
+            self.write.dirty -= added
 
     def remember_savepoint(self, sid: str) -> None:
         """The savepoint *sid* was made."""

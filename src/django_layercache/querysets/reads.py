@@ -12,7 +12,7 @@ from django.utils.asyncio import async_unsafe
 
 from django_layercache.engine import Recipe, recording_scope
 from django_layercache.handlers import get_engine
-from django_layercache.querysets import policies
+from django_layercache.querysets import policies, triggered
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.limits import codec_for
 from django_layercache.querysets.plans import Plan, plan_of
@@ -150,6 +150,7 @@ def _with_statement(
             return _run(run)
         finally:
             del compiler.__dict__["as_sql"]
+            triggered.learn(compiler.connection)
 
     return run_once
 

@@ -21,7 +21,15 @@ from django.db.models.query import QuerySet
 from django.db.models.sql import compiler as compilers
 from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI
 
-from django_layercache.querysets import cursors, methods, policies, reads, transactions, triggered
+from django_layercache.querysets import (
+    cursors,
+    methods,
+    policies,
+    reads,
+    rowcounts,
+    transactions,
+    triggered,
+)
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.isolation import has_begun
 from django_layercache.querysets.watching import dealt_with, is_dealt_with, is_ours, not_dealt_with
@@ -75,8 +83,7 @@ def _install_compilers() -> None:
             return original(self, result_type, chunked_fetch, chunk_size)
 
         if isinstance(self, compilers.SQLDeleteCompiler):
-            with transactions.writing(_connected(self), tags_of_write(self)):
-                return run()
+            return execute_write(lambda self: run(), self)
         if isinstance(self, compilers.SQLUpdateCompiler):
             return run()  # called by the one below, inside of its own
         if self.query.explain_info is not None:
@@ -84,23 +91,24 @@ def _install_compilers() -> None:
         return reads.read(self, result_type, chunked_fetch, run)
 
     def execute_write(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        with transactions.writing(_connected(self), tags_of_write(self)):
-            return original(self, *args, **kwargs)
-
-    def execute_update(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        connection = _connected(self)
+        changed = tags_of_write(self)
+        # A trigger may do something else instead, and say that no row was changed.
+        is_counted = not triggered.may_be(self.query.get_meta().db_table, connection)
         try:
-            return execute_write(original, self, *args, **kwargs)
+            with transactions.writing(connection, changed, is_counted=is_counted):
+                return original(self, *args, **kwargs)
         finally:
-            triggered.learn(self.connection)
+            triggered.learn(connection)
 
     def execute_insert(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         transactions.inserting(_connected(self), self.query.get_meta().db_table)
         return execute_write(original, self, *args, **kwargs)
 
     _patch(compilers.SQLInsertCompiler, "execute_sql")(execute_insert)
-    _patch(compilers.SQLUpdateCompiler, "execute_sql")(execute_update)
+    _patch(compilers.SQLUpdateCompiler, "execute_sql")(execute_write)
     if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
-        _patch(compilers.SQLUpdateCompiler, "execute_returning_sql")(execute_update)
+        _patch(compilers.SQLUpdateCompiler, "execute_returning_sql")(execute_write)
 
 
 def _connected(compiler: Any) -> BaseDatabaseWrapper:
@@ -196,7 +204,12 @@ def _install_cursors() -> None:
 
     @_patch(CursorWrapper, "_execute")
     def execute(original: Any, self: Any, sql: Any, params: Any, *rest: Any) -> Any:
-        return cursors.run(self.db, sql, lambda: original(self, sql, params, *rest))
+        def run() -> Any:
+            result = original(self, sql, params, *rest)
+            rowcounts.note(self.cursor)
+            return result
+
+        return cursors.run(self.db, sql, run)
 
     @_patch(CursorWrapper, "_executemany")
     def executemany(original: Any, self: Any, sql: Any, param_list: Any, *rest: Any) -> Any:

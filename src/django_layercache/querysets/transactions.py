@@ -13,7 +13,7 @@ from django_layercache import conf, tags
 from django_layercache.engine import Write
 from django_layercache.exceptions import WriteRefused
 from django_layercache.handlers import get_engine
-from django_layercache.querysets import outbox
+from django_layercache.querysets import outbox, rowcounts
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.watching import dealt_with, is_ours
 
@@ -21,20 +21,25 @@ __all__ = ["closing", "committing", "inserting", "perhaps_ending", "rolling_back
 
 
 @contextmanager
-def writing(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator[None]:
+def writing(
+    connection: BaseDatabaseWrapper, changed: Iterable[str], *, is_counted: bool = False
+) -> Iterator[None]:
     """Around a statement that changes the tags *changed*.
 
-    In a transaction they are dirty from now on. In autocommit the statement is the
-    transaction: marks before, release after.
+    In a transaction they are dirty from now on, unless it *is_counted* how many rows it changes, and
+    there are none. In autocommit the statement is the transaction: marks before, release after.
     """
     if is_ours():
         yield
         return
     state = state_of(connection)
     if state.in_transaction:
-        state.touch(changed)
-        with dealt_with():
+        added = state.touch(changed)
+        touches = state.touches
+        with dealt_with(), rowcounts.counting() as count:
             yield
+        if is_counted and count.is_zero:
+            state.untouch(added, touches)
         return
     write = get_engine().new_write()
     write.touch(changed)

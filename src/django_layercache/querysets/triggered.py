@@ -43,10 +43,10 @@ def may_be(table: str, connection: BaseDatabaseWrapper) -> bool:
 
 
 def learn(connection: BaseDatabaseWrapper) -> None:
-    """Ask, if it is time to, on a connection that is in the middle of writing.
+    """Ask, if it is time to, on a connection that has just run a statement.
 
-    Asked of the driver's connection: it is not a query of the application's. After a write and not
-    before one, because on SQLite a transaction that begins by reading may have to give up.
+    Asked of the driver's connection: it is not a query of the application's. After a statement and
+    not before one, because on SQLite a transaction that begins by reading may have to give up.
     """
     query = _QUERIES.get(connection.vendor)
     database = state_of(connection).database

@@ -130,7 +130,8 @@ def test_a_notification_that_cannot_be_read_may_mean_any_table(world, listener, 
 def test_a_table_that_no_model_reads_has_no_tags(world):
     told = '{"tables": ["nobody", "testapp_tag"], "columns": {"id": [1]}}'
     changed = tags_of_message(told, world.connection)
-    assert sorted(readable(changed)) == ["testapp_tag#*", "testapp_tag#pk=1"]
+    assert {tag.partition("#")[0] for tag in readable(changed)} == {"testapp_tag"}
+    assert "testapp_tag#pk=1" in readable(changed)
 
 
 # -- gaps ----------------------------------------------------------------------------------------
