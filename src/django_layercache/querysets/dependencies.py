@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.core.signals import setting_changed
+from django.db.models import Value
 from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
 from django.db.models.sql.query import Query
@@ -24,7 +25,16 @@ from django_layercache.querysets.rawsql import effect_of
 from django_layercache.querysets.sqltext import LONGEST, Scan, scan
 from django_layercache.querysets.tables import Registry, registry
 
-__all__ = ["MOST_ROWS", "NOTHING", "Shape", "Wanted", "returns_rows", "shape_of", "tags_of_read"]
+__all__ = [
+    "MOST_ROWS",
+    "NOTHING",
+    "Shape",
+    "Wanted",
+    "is_existence",
+    "returns_rows",
+    "shape_of",
+    "tags_of_read",
+]
 
 #: A result of more rows than this depends on any row: each costs a tag.
 MOST_ROWS = 10
@@ -51,7 +61,6 @@ class Shape:
     #: A text that it is given may be read as a date or a time.
     reads_times: bool
     read_once: frozenset[str]
-    is_of_one_table: bool
     columns: Mapping[str, Tags]
     narrow: frozenset[str]
     deciding: Mapping[str, Tags]
@@ -86,7 +95,6 @@ def _shape_of(sql: str, vendor: str, database: str, models: Registry) -> Shape:
         read_once=frozenset(table for table, times in scanned.tables.items() if times == 1)
         if scanned.handwritten is None
         else frozenset(),
-        is_of_one_table=scanned.tables.total() == 1,
         columns=columns,
         narrow=narrow,
         deciding=deciding,
@@ -264,6 +272,12 @@ def _place_of_rows(compiler: SQLCompiler, shape: Shape, main: str) -> int | None
         and (shape.is_ordered or not query.is_sliced or _is_for_one(query))
     )
     return place_of(compiler, query.base_table, pk.column) if is_apt else None
+
+
+def is_existence(compiler: SQLCompiler) -> bool:
+    """Whether it is ``exists()``: if a row is there, others make no difference."""
+    selected = compiler.select or ()
+    return compiler.query.high_mark == 1 and all(type(one) is Value for one, _, _ in selected)
 
 
 def returns_rows(compiler: SQLCompiler) -> bool:

@@ -28,6 +28,7 @@ __all__ = [
     "keys_of",
     "may_join_rows",
     "place_of",
+    "repeats_no_row",
     "rows_joined",
     "tables_looked_up",
     "tables_with_late_rows",
@@ -54,6 +55,16 @@ def tables_looked_up(query: Query, connection: BaseDatabaseWrapper) -> set[str]:
         elif join.join_type == INNER and _is_sure(_foreign_key_to_parent(join)):
             found.add(tags.table_name(joins[join.parent_alias].table_name))
     return found
+
+
+def repeats_no_row(query: Query) -> bool:
+    """Whether each row of the query's own table is in its result once at the most."""
+    joins: dict[str, Any] = query.alias_map
+    return all(
+        alias == query.base_table or (isinstance(join, Join) and _target(join) is not None)
+        for alias, join in joins.items()
+        if query.alias_refcount[alias]
+    )
 
 
 def _foreign_key_to_parent(join: Any) -> Any:

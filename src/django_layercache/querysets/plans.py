@@ -13,6 +13,7 @@ from django_layercache.querysets.dependencies import (
     NOTHING,
     Shape,
     Wanted,
+    is_existence,
     returns_rows,
     shape_of,
     tags_of_read,
@@ -20,6 +21,8 @@ from django_layercache.querysets.dependencies import (
 from django_layercache.querysets.joined import (
     keys_of,
     may_join_rows,
+    place_of,
+    repeats_no_row,
     rows_joined,
     tags_of_known_rows,
 )
@@ -45,7 +48,6 @@ class Plan:
     unknown: str | None = None
     uncacheable: str | None = None
     wanted: Wanted = NOTHING
-    is_of_one_table: bool = False
     database: str = ""
     read_once: frozenset[str] = frozenset()
 
@@ -90,10 +92,16 @@ class Plan:
     def _found_all(self, result: Sequence[Any]) -> bool:
         if not returns_rows(self.compiler):
             return False
-        if len(self.wanted.rows) == 1:
+        bound = len(self.wanted.rows)
+        if bound == 1 or is_existence(self.compiler):
             return len(result) > 0
-        one_each = self.is_of_one_table and not self.compiler.query.is_sliced
-        return one_each and len(result) == len(self.wanted.rows)
+        query = self.compiler.query
+        place = place_of(self.compiler, query.base_table, query.get_meta().pk.column)
+        if place is not None:
+            return len({row[place] for row in result}) == bound
+        # Without the keys in the result: a row of it for each, if nothing repeats or merges any.
+        is_one_each = not query.is_sliced and not query.distinct and query.group_by is None
+        return is_one_each and len(result) == bound and repeats_no_row(query)
 
 
 def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
@@ -120,7 +128,6 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
         or excluded
         or _why_volatile(compiler, shape, params),
         wanted=wanted,
-        is_of_one_table=shape.is_of_one_table,
         database=database,
         read_once=shape.read_once,
     )
