@@ -7,7 +7,7 @@
 ``<db>:<table>#+``       which rows there are: one appeared or went, or changed nobody knows where
 ``<db>:<table>#.views``  what its rows have in a column
 ``<db>:<table>#pk=5``    one row
-``<db>:<t>#post_id=7``   a *partition*: the rows that have a value in a foreign key or a declared column
+``<db>:<t>#post_id=7``   a *partition*: the rows that have a value in a foreign key, a unique or a declared column
 ``<db>:<t>#post_id=?``   rows changed, nobody knows of which of these partitions
 ``<db>:<t>#post_id=?+``  the same, but for changes of which the columns are known
 ``<db>:<t>@acme#…``      all these, of one tenant

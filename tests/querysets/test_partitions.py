@@ -80,6 +80,20 @@ def test_a_foreign_key_needs_no_declaration_and_other_columns_do(posts, using):
         assert any("=" in tag for tag in events[0].tags) is is_partition
 
 
+def test_a_row_that_is_looked_for_by_a_unique_column_stays_when_others_appear(using):
+    objects = Tag.objects.using(using)
+    red = objects.create(name="red")
+    found = Watched(lambda: objects.cached().filter(name="red").first())
+    missing = Watched(lambda: objects.cached().filter(name="green").first())
+    objects.create(name="blue")
+    assert stays(found, missing)
+    objects.create(name="green")
+    assert stays(found)
+    assert missing.ask().name == "green"
+    objects.filter(pk=red.pk).update(name="pink")
+    assert found.ask() is None
+
+
 def test_a_new_row_is_seen_in_its_partition_and_in_no_other(declared, posts, using):
     first, second = (comments(post, using) for post in posts)
     Comment.objects.using(using).create(post=posts[0], text="new")

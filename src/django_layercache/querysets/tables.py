@@ -13,8 +13,8 @@ from django_layercache.tags import table_name
 
 __all__ = ["Registry", "Table", "registry", "table_of"]
 
-#: So many foreign keys of a model make partitions by themselves: each costs a tag per write.
-MOST_FOREIGN_KEYS = 6
+#: So many foreign keys and unique columns make partitions by themselves: each costs a tag per write.
+MOST_PARTITIONS = 6
 
 _PLAIN_NAME = re.compile(r"[^\"`\[\]]+")
 
@@ -55,16 +55,16 @@ def _described(models: list[type[Model]], said: Mapping[str, Any]) -> Table:
 
 
 def _partitions(model: type[Model], setting: Any) -> tuple["Field[Any, Any]", ...]:
-    """The foreign keys, if they are few, and what the settings declare."""
+    """The foreign keys and unique columns, if they are few, and what the settings declare."""
     fields = model._meta.local_concrete_fields
     declared = set(setting.get("partition_by", ())) if isinstance(setting, Mapping) else set()
-    foreign = {
-        field for field in fields if field.remote_field is not None and not field.primary_key
+    telling = {
+        field for field in fields if (field.remote_field or field.unique) and not field.primary_key
     }
-    if len(foreign) > MOST_FOREIGN_KEYS:
-        foreign = set()
+    if len(telling) > MOST_PARTITIONS:
+        telling = set()
     return tuple(
-        field for field in fields if field in foreign or {field.name, field.attname} & declared
+        field for field in fields if field in telling or {field.name, field.attname} & declared
     )
 
 
