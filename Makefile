@@ -8,6 +8,8 @@ BIN     := $(VENV)/bin
 STAMPS  := $(VENV)/.installed
 PIP     := $(BIN)/python -m pip -qq --disable-pip-version-check
 ARGS    ?=
+# The tests wait more than they compute: more processes than a small machine has cores.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format types docs bench fuzz django-suite services matrix clean
@@ -23,7 +25,7 @@ demo: $(STAMPS)/demo ## Show a real site served from every layer: timings, edits
 	@$(BIN)/python example_project/manage.py demo $(ARGS)
 
 test: $(STAMPS)/test services ## Run the tests, with real servers where they are or may be installed
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(STAMPS)/lint ## Check style, formatting, and that no floor imports from above
 	@$(BIN)/ruff check .

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.services import HOST, PostgresServer, free_port
 
-_HANDED_DOWN = "LAYERCACHE_TESTS"
+#: One for each of the processes among which pytest-xdist divides the tests.
+_HANDED_DOWN = "LAYERCACHE_TESTS_" + os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
 
 def _places() -> dict[str, str]:

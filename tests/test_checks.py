@@ -285,6 +285,7 @@ def test_a_shared_server_without_a_namespace_is_a_warning_when_deploying(setting
     assert ids(check, LAYERCACHE={"CACHE": "gone"}) == []
 
 
+@pytest.mark.django_db(databases="__all__")  # models with computed columns ask for the version
 def test_the_checks_are_registered():
     with override_settings(LAYERCACHE={"TIMEOUT": -1}):
         assert "layercache.E003" in [message.id for message in checks.run_checks()]
