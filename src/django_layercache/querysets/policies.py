@@ -6,12 +6,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from django.apps import apps
 from django.db.models import Model
 from django.db.models.sql.query import Query
 
-from django_layercache import conf
 from django_layercache.querysets.operations import OPERATIONS, operation_of
+from django_layercache.querysets.tables import Models, of_all_models, of_models_setting
 from django_layercache.tags import table_name
 from django_layercache.timeouts import DEFAULT, Timeout, checked_timeout
 
@@ -144,8 +143,7 @@ class _Reasons(dict[str, str]):
 class _Models:
     """``MODELS`` of the settings, applied to the models there are."""
 
-    def __init__(self, models: list[type[Model]], settings: Mapping[str, Any]) -> None:
-        self.made_from = (models, settings)
+    def __init__(self, models: Models, settings: Mapping[str, Any]) -> None:
         self._settings = {str(name).lower(): value for name, value in settings.items()}
         self.excluded = _Reasons(django_migrations="django_migrations is never cached")
         self.unknown = _Reasons()
@@ -193,14 +191,4 @@ class _Models:
         )
 
 
-_latest: _Models | None = None
-
-
-def _models() -> _Models:
-    global _latest
-    models = apps.get_models(include_auto_created=True)  # the same list, until the registry changes
-    settings = conf.mapping("MODELS")
-    latest = _latest
-    if latest is None or latest.made_from[0] is not models or latest.made_from[1] is not settings:
-        latest = _latest = _Models(models, settings)
-    return latest
+_models = of_all_models(of_models_setting, _Models)

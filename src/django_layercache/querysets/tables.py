@@ -1,9 +1,9 @@
 """What the models say of their tables: the columns, and those by which the rows are told apart."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.apps import apps
 from django.db.models import Field, Model
@@ -11,7 +11,19 @@ from django.db.models import Field, Model
 from django_layercache import conf
 from django_layercache.tags import table_name
 
-__all__ = ["Registry", "Table", "registry", "table_of"]
+__all__ = [
+    "Models",
+    "Registry",
+    "Table",
+    "of_all_models",
+    "of_models_setting",
+    "registry",
+    "table_of",
+]
+
+S = TypeVar("S")
+T = TypeVar("T")
+Models = list[type[Model]]
 
 #: So many foreign keys and unique columns make partitions by themselves: each costs a tag per write.
 MOST_PARTITIONS = 6
@@ -80,8 +92,7 @@ def _setting_for(model: type[Model], said: Mapping[str, Any]) -> Any:
 class Registry:
     """The tables of the models that there are, under ``MODELS`` of the settings."""
 
-    def __init__(self, models: list[type[Model]], settings: Mapping[str, Any]) -> None:
-        self.made_from = (models, settings)
+    def __init__(self, models: Models, settings: Mapping[str, Any]) -> None:
         said = {str(name).lower(): value for name, value in settings.items()}
         of_tables: dict[str, list[type[Model]]] = {}
         for model in models:
@@ -94,15 +105,24 @@ class Registry:
         return self._tables.get(name, _UNKNOWN)
 
 
-_latest: Registry | None = None
+def of_all_models(setting: Callable[[], S], make: Callable[[Models, S], T]) -> Callable[[], T]:
+    """What *make* makes of all models and of *setting*; anew when one of the two is another."""
+    latest: tuple[Models, S, T] | None = None
+
+    def get() -> T:
+        nonlocal latest
+        models = apps.get_models(include_auto_created=True)  # the same list, until they change
+        said, found = setting(), latest
+        if found is None or found[0] is not models or found[1] is not said:
+            found = latest = models, said, make(models, said)
+        return found[2]
+
+    return get
 
 
-def registry() -> Registry:
-    """The tables that are known now."""
-    global _latest
-    models = apps.get_models(include_auto_created=True)  # the same list, until the registry changes
-    settings = conf.mapping("MODELS")
-    latest = _latest
-    if latest is None or latest.made_from[0] is not models or latest.made_from[1] is not settings:
-        latest = _latest = Registry(models, settings)
-    return latest
+def of_models_setting() -> Mapping[str, Any]:
+    """``MODELS``."""
+    return conf.mapping("MODELS")
+
+
+registry = of_all_models(of_models_setting, Registry)

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 
-from django.apps import apps
-from django.db.models import Model
-
 from django_layercache import conf
+from django_layercache.querysets.tables import Models, of_all_models
 from django_layercache.tags import table_name
 
 __all__ = ["has_tenants"]
@@ -16,23 +14,15 @@ def has_tenants(table: str) -> bool:
     return table in _tables()
 
 
-_latest: tuple[object, object, frozenset[str]] | None = None
-
-
-def _tables() -> frozenset[str]:
-    global _latest
-    models = apps.get_models(include_auto_created=True)  # the same list, until the registry changes
-    names = conf.get("TENANT_MODELS")
-    if _latest is None or _latest[0] is not models or _latest[1] is not names:
-        _latest = models, names, frozenset(_tables_of(models, names))
-    return _latest[2]
-
-
-def _tables_of(models: Iterable[type[Model]], names: Iterable[str]) -> Iterable[str]:
+def _tables_of(models: Models, names: Iterable[str]) -> frozenset[str]:
     if conf.get("TENANT") is None:
-        return
+        return frozenset()
     wanted = {str(name).lower() for name in names}
-    for model in models:
-        meta = model._meta
-        if not wanted.isdisjoint({meta.label_lower, f"{meta.app_label}.*"}):
-            yield table_name(meta.db_table)
+    return frozenset(
+        table_name(model._meta.db_table)
+        for model in models
+        if not wanted.isdisjoint({model._meta.label_lower, f"{model._meta.app_label}.*"})
+    )
+
+
+_tables = of_all_models(lambda: conf.get("TENANT_MODELS"), _tables_of)
