@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -45,30 +46,36 @@ def play(seconds, without=None, freshness=None):
     return json.loads(done.stdout)
 
 
+def play_until(least, **options):
+    """Histories without a stale read, as many as it takes a slow machine to be worth the name."""
+    total = Counter()
+    for _ in range(6):
+        history = play(seconds=8, **options)
+        assert history.pop("stale") == []
+        total.update(history)
+        if all(total[name] >= number for name, number in least.items()):
+            return
+    assert total >= Counter(least)
+
+
+def finds_stale_reads(**options):
+    return any(play(seconds=40, **options)["stale"] for _ in range(3))
+
+
 @on("default", "postgres")
 def test_no_read_is_answered_from_before_a_commit_that_had_returned(rows):
-    history = play(seconds=8)
-    assert history["stale"] == []
-    # It was a history, on however slow a machine.
-    assert history["killed"] >= 5
-    assert history["written"] >= 10
-    assert history["reads"] >= 100
-    assert history["hits"] >= 20
+    play_until({"killed": 5, "written": 10, "reads": 100, "hits": 20})
 
 
 @on("default", "postgres")
 @pytest.mark.parametrize("freshness", ("strict", "pushed"))
 def test_nor_is_one_that_is_answered_from_near(rows, freshness):
-    history = play(seconds=8, freshness=freshness)
-    assert history["stale"] == []
-    assert history["written"] >= 1
-    assert history["reads"] >= 50
-    assert history["hits"] >= 10
+    play_until({"written": 1, "reads": 50, "hits": 10}, freshness=freshness)
 
 
 @on("default", "postgres")
 def test_nobody_but_the_server_says_what_has_changed_where_it_is_pushed(rows):
-    assert play(seconds=40, freshness="pushed", without="pushes")["stale"]
+    assert finds_stale_reads(freshness="pushed", without="pushes")
 
 
 @on("default", "postgres")
@@ -77,4 +84,4 @@ def test_nobody_but_the_server_says_what_has_changed_where_it_is_pushed(rows):
     ("marks", "release after commit", "snapshots", "equal tokens"),
 )
 def test_the_same_load_finds_stale_reads_where_a_rule_is_off(rows, rule):
-    assert play(seconds=40, without=rule)["stale"]
+    assert finds_stale_reads(without=rule)
