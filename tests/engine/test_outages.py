@@ -263,7 +263,7 @@ def test_the_log_says_once_that_the_store_is_away_and_once_that_it_is_back(
     time.sleep(0.02)
     messages = [record.message for record in caplog.records]
     assert [message.split(".")[0].split(",")[0] for message in messages] == [
-        "The store is away",
+        "The store is away: away",
         "The store is back",
     ]
 

@@ -326,7 +326,7 @@ def test_a_breaker_opens_with_a_failure_and_lets_one_probe_through_after_a_while
     hand: Hand,
 ) -> None:
     breaker = Breaker(shortest=1.0)
-    breaker.failed()
+    breaker.failed("cut")
     assert is_open(breaker)
     hand.now += 1.0
     assert [is_open(breaker) for _ in range(3)] == [False, True, True]
@@ -335,12 +335,12 @@ def test_a_breaker_opens_with_a_failure_and_lets_one_probe_through_after_a_while
 def test_a_breaker_lets_nobody_else_through_before_the_probe_has_an_answer(hand: Hand) -> None:
     """An answer takes longer than the shortest pause, and a site has many threads."""
     breaker = Breaker(shortest=0.1, longest=2.0)
-    breaker.failed()
+    breaker.failed("cut")
     hand.now += 0.1
     assert not is_open(breaker)
     hand.now += 1.0
     assert is_open(breaker)
-    breaker.failed()
+    breaker.failed("cut")
     hand.now += 0.2
     assert not is_open(breaker)
 
@@ -349,7 +349,7 @@ def test_a_breaker_waits_longer_after_each_failed_probe_up_to_a_bound(hand: Hand
     breaker = Breaker(shortest=1.0, longest=4.0)
     waits = []
     for _ in range(5):
-        breaker.failed()
+        breaker.failed("cut")
         started = hand.now
         while is_open(breaker):
             hand.now += 0.5
@@ -360,25 +360,25 @@ def test_a_breaker_waits_longer_after_each_failed_probe_up_to_a_bound(hand: Hand
 def test_a_breaker_takes_many_failures_at_once_for_one(hand: Hand) -> None:
     breaker = Breaker(shortest=1.0)
     for _ in range(10):
-        breaker.failed()
+        breaker.failed("cut")
     hand.now += 1.0
     assert not is_open(breaker)
 
 
 def test_a_breaker_closes_with_a_success_and_begins_anew(hand: Hand) -> None:
     breaker = Breaker(shortest=1.0)
-    breaker.failed()
-    breaker.failed()
+    breaker.failed("cut")
+    breaker.failed("cut")
     breaker.succeeded()
     assert not is_open(breaker)
-    breaker.failed()
+    breaker.failed("cut")
     hand.now += 1.0
     assert not is_open(breaker)
 
 
 def test_a_probe_that_never_answers_does_not_keep_a_breaker_open_for_ever(hand: Hand) -> None:
     breaker = Breaker(shortest=1.0)
-    breaker.failed()
+    breaker.failed("cut")
     hand.now += 1.0
     assert not is_open(breaker)
     hand.now += 10.0

@@ -7,6 +7,7 @@ the debt.
 """
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -201,8 +202,10 @@ class Outages:
     def _announce(self) -> None:
         if not self._announced:
             self._announced = True
+            error = sys.exception()  # that it is away was caught, as a rule, by our caller
+            why = f": {error}" if isinstance(error, StoreUnavailable) else ""
             logger.warning(
-                "The store is away. Everything is read from the database until it is back."
+                "The store is away%s. Everything is read from the database until it is back.", why
             )
 
     def _touch(self, tags: Iterable[str]) -> None:

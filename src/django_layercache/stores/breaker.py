@@ -34,6 +34,7 @@ class Breaker:
         self._shortest = shortest
         self._longest = longest
         self._pause = shortest
+        self._why: object = ""
         self._retry_at: float | None = None
         self._is_probed = False
         self._lock = threading.Lock()
@@ -47,12 +48,14 @@ class Breaker:
                 return
             now = time.monotonic()
             if now < self._retry_at:
-                raise StoreUnavailable("the store failed a moment ago")
+                raise StoreUnavailable(f"the store failed a moment ago: {self._why}")
             self._retry_at = now + self._longest
             self._is_probed = True
 
-    def failed(self) -> None:
+    def failed(self, why: object) -> None:
+        """*why* is for whoever looks for the cause while the server is not asked."""
         with self._lock:
+            self._why = str(why)
             now = time.monotonic()
             if self._retry_at is not None and now < self._retry_at and not self._is_probed:
                 return  # many were on their way, and all of them notice the same

@@ -178,7 +178,7 @@ class BoundedStore:
         except StoreUnavailable:
             raise
         except Exception as error:  # whatever a cache backend may raise
-            self._breaker.failed()
+            self._breaker.failed(error)
             raise StoreUnavailable(f"the cache does not answer: {error}") from error
         self._breaker.succeeded()
         return answer

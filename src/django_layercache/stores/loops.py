@@ -178,7 +178,7 @@ class Lines:
             seat.can_watch = False
             return await asyncio.to_thread(self._wires.exchange, commands, count)
         except (OSError, RedisError) as error:
-            breaker.failed()
+            breaker.failed(error)
             raise StoreUnavailable(f"the Redis server does not answer: {error}") from error
         breaker.succeeded()
         return replies

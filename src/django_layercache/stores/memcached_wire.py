@@ -153,7 +153,7 @@ class Server:
         try:
             result = self._run_again(operation)
         except OSError as error:
-            self._breaker.failed()
+            self._breaker.failed(error)
             raise StoreUnavailable(
                 f"memcached at {self.address} does not answer: {error}"
             ) from error

@@ -138,7 +138,7 @@ class Nodes:
             try:
                 self._cluster = _own(self._connect())
             except FAILURES as error:
-                self._breaker.failed()
+                self._breaker.failed(error)
                 raise StoreUnavailable(f"the Redis Cluster does not answer: {error}") from error
             self._breaker.succeeded()
             return self._cluster

@@ -68,8 +68,8 @@ class Primary:
             states: Any = client.sentinel_masters()
         except StoreUnavailable:
             return None
-        except (RedisError, OSError):
-            breaker.failed()
+        except (RedisError, OSError) as error:
+            breaker.failed(error)
             return None
         breaker.succeeded()
         state: dict[str, Any] | None = states.get(self.service_name)

@@ -122,7 +122,7 @@ class Wires:
                 self.follow()
             replies = self._exchange(commands, count)
         except (OSError, RedisError) as error:
-            self.breaker.failed()
+            self.breaker.failed(error)
             raise StoreUnavailable(f"the Redis server does not answer: {error}") from error
         self.breaker.succeeded()
         return replies
