@@ -61,7 +61,10 @@ def groups_of(source: Path, only: list[str], *, small: bool) -> list[Group]:
     unknown = [name for name in wanted if name not in everything and name not in CORE]
     if unknown:
         raise SystemExit(f"{source} has no tests called {', '.join(unknown)}.")
-    return list(_grouped([name for name in wanted if name in everything], 3 if small else 12))
+    groups = list(_grouped([name for name in wanted if name in everything], 3 if small else 12))
+    if not groups:
+        raise SystemExit(f"{source} has no tests.")
+    return groups
 
 
 def _grouped(names: list[str], size: int) -> list[Group]:
