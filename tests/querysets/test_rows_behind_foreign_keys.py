@@ -1,6 +1,7 @@
 """A query for certain rows depends on the rows that these refer to, not on the whole of their tables."""
 
 import pytest
+from django.db import transaction
 from django.db.models import F
 
 from django_layercache import cached, trace
@@ -146,3 +147,19 @@ def test_what_encloses_an_uncached_one_depends_on_the_row_too(post, using):
     assert outcome(lambda: name(post.pk)) == "hit"
     Author.objects.using(using).filter(pk=post.author_id).update(name="Lovelace")
     assert name(post.pk) == "Lovelace"
+
+
+def test_a_row_that_is_still_referred_to_may_be_gone_until_the_commit_checks_that(post, using):
+    authors = Author.objects.using(using)
+
+    def read():
+        found = Post.objects.using(using).order_by("pk").cached()
+        return list(found.values_list("title", "author__name"))
+
+    assert read() == read() == [("one", "Ada"), ("two", "Grace")]
+    with transaction.atomic(using):
+        ada = authors.get(pk=post.author_id)
+        authors.filter(pk=ada.pk)._raw_delete(using)
+        assert read() == [("two", "Grace")]
+        ada.save(force_insert=True, using=using)
+    assert read() == [("one", "Ada"), ("two", "Grace")]

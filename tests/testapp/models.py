@@ -187,6 +187,23 @@ class Loose(models.Model):
     ignored = models.ForeignKey(Author, models.DO_NOTHING, null=True, related_name="+")
 
 
+class Stamped(models.ForeignKey):
+    """Says itself whom it refers to."""
+
+    now = None
+
+    def pre_save(self, model_instance, add):
+        return self.now
+
+
+class Medal(models.Model):
+    """Whose it is, is said on the way to the database; what it is called, there."""
+
+    number = models.IntegerField(default=0)
+    slug = models.SlugField(unique=True, null=True)
+    author = Stamped(Author, models.CASCADE, null=True, related_name="+")
+
+
 if hasattr(models, "DB_CASCADE"):  # Django 6.1
 
     class Shelf(models.Model):

@@ -12,7 +12,6 @@ from typing import Any
 
 from django.core.signals import setting_changed
 from django.db.models import Value
-from django.db.models.query import MAX_GET_RESULTS
 from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
 from django.db.models.sql.query import Query
 
@@ -31,7 +30,7 @@ __all__ = [
     "Shape",
     "Wanted",
     "is_existence",
-    "returns_rows",
+    "proves_rows",
     "shape_of",
     "tags_of_read",
 ]
@@ -65,6 +64,8 @@ class Shape:
     narrow: frozenset[str]
     deciding: Mapping[str, Tags]
     is_ordered: bool
+    is_arbitrary: bool
+    has_aggregates: bool
 
 
 def shape_of(sql: str, vendor: str, database: str) -> Shape:
@@ -99,6 +100,8 @@ def _shape_of(sql: str, vendor: str, database: str, models: Registry) -> Shape:
         narrow=narrow,
         deciding=deciding,
         is_ordered=scanned.is_ordered,
+        is_arbitrary=scanned.is_arbitrary,
+        has_aggregates=not scanned.functions.isdisjoint(sqlfunctions.AGGREGATES),
     )
 
 
@@ -244,20 +247,12 @@ def _partitions(query: Query, shape: Shape, bindings: list[Binding]) -> dict[str
 def _may_be_narrow(compiler: SQLCompiler, shape: Shape) -> bool:
     """Whether a change of columns that it does not read leaves the result as it is.
 
-    PostgreSQL puts a changed row elsewhere, and returns rows that nobody orders as it finds them.
+    PostgreSQL puts a changed row elsewhere, and returns rows that nobody orders as it finds them;
+    SQLite may find them in an index, in the order of other columns.
     """
-    query = compiler.query
-    return (
-        shape.is_ordered
-        or compiler.connection.vendor == "sqlite"
-        or _is_for_one(query)
-        or not returns_rows(compiler)
+    return not shape.is_arbitrary and (
+        shape.is_ordered or is_existence(compiler) or not returns_rows(compiler)
     )
-
-
-def _is_for_one(query: Query) -> bool:
-    """Whether it is ``exists()``, or ``get()``, which wants one row and raises if there are more."""
-    return query.low_mark == 0 and query.high_mark in {1, MAX_GET_RESULTS}
 
 
 def _place_of_rows(compiler: SQLCompiler, shape: Shape, main: str) -> int | None:
@@ -267,11 +262,17 @@ def _place_of_rows(compiler: SQLCompiler, shape: Shape, main: str) -> int | None
     is_apt = (
         main in shape.deciding
         and main in shape.read_once
-        and returns_rows(compiler)
+        and proves_rows(compiler, shape)
+        and not query.combinator
         and not query.distinct_fields
-        and (shape.is_ordered or not query.is_sliced or _is_for_one(query))
+        and (shape.is_ordered or _takes_all(query))
     )
     return place_of(compiler, query.base_table, pk.column) if is_apt else None
+
+
+def _takes_all(query: Query) -> bool:
+    """Whether a result of few rows has all that there are: ``get()`` has a limit, but a high one."""
+    return query.low_mark == 0 and (query.high_mark is None or query.high_mark > MOST_ROWS)
 
 
 def is_existence(compiler: SQLCompiler) -> bool:
@@ -280,8 +281,14 @@ def is_existence(compiler: SQLCompiler) -> bool:
     return compiler.query.high_mark == 1 and all(type(one) is Value for one, _, _ in selected)
 
 
+def proves_rows(compiler: SQLCompiler, shape: Shape) -> bool:
+    """Whether a row in the result proves a row in the table: not so for ``SELECT COUNT(*)``, whoever wrote it."""
+    is_grouped = compiler.query.group_by is not None
+    return returns_rows(compiler) and (is_grouped or not shape.has_aggregates)
+
+
 def returns_rows(compiler: SQLCompiler) -> bool:
-    """Whether a row in the result proves a row in the table: not so for ``SELECT COUNT(*)``."""
+    """Whether it may return many rows, as far as Django knows."""
     query = compiler.query
     if isinstance(compiler, SQLAggregateCompiler):
         return False

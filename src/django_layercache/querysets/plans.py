@@ -14,7 +14,7 @@ from django_layercache.querysets.dependencies import (
     Shape,
     Wanted,
     is_existence,
-    returns_rows,
+    proves_rows,
     shape_of,
     tags_of_read,
 )
@@ -50,6 +50,7 @@ class Plan:
     wanted: Wanted = NOTHING
     database: str = ""
     read_once: frozenset[str] = frozenset()
+    proves_rows: bool = False
 
     @property
     def may_have_late_tags(self) -> bool:
@@ -90,7 +91,7 @@ class Plan:
         return self.tags
 
     def _found_all(self, result: Sequence[Any]) -> bool:
-        if not returns_rows(self.compiler):
+        if not self.proves_rows:
             return False
         bound = len(self.wanted.rows)
         if bound == 1 or is_existence(self.compiler):
@@ -130,6 +131,7 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
         wanted=wanted,
         database=database,
         read_once=shape.read_once,
+        proves_rows=proves_rows(compiler, shape),
     )
 
 

@@ -83,6 +83,8 @@ def _install_compilers() -> None:
             return original(self, result_type, chunked_fetch, chunk_size)
 
         if isinstance(self, compilers.SQLDeleteCompiler):
+            # What refers to the rows may still be there, until COMMIT checks that.
+            transactions.disturbing(_connected(self), self.query.get_meta().db_table)
             return execute_write(lambda self: run(), self)
         if isinstance(self, compilers.SQLUpdateCompiler):
             return run()  # called by the one below, inside of its own
@@ -102,7 +104,7 @@ def _install_compilers() -> None:
             triggered.learn(connection)
 
     def execute_insert(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        transactions.inserting(_connected(self), self.query.get_meta().db_table)
+        transactions.disturbing(_connected(self), self.query.get_meta().db_table)
         return execute_write(original, self, *args, **kwargs)
 
     _patch(compilers.SQLInsertCompiler, "execute_sql")(execute_insert)

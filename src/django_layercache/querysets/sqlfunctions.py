@@ -7,7 +7,16 @@ and the manuals of SQLite, PostgreSQL, MySQL and Oracle.
 
 from collections.abc import Iterable
 
-__all__ = ["DATES", "KNOWN", "VOLATILE", "VOLATILE_WORDS", "spelt", "unknown_functions"]
+__all__ = [
+    "AGGREGATES",
+    "DATES",
+    "IN_SOME_ORDER",
+    "KNOWN",
+    "VOLATILE",
+    "VOLATILE_WORDS",
+    "spelt",
+    "unknown_functions",
+]
 
 #: Another result each time, or an effect of their own.
 VOLATILE = frozenset(
@@ -38,6 +47,25 @@ VOLATILE_WORDS = frozenset(
 #: Volatile if they are given 'now'.
 DATES = frozenset(
     "DATE TIME DATETIME JULIANDAY STRFTIME UNIXEPOCH TIMEDIFF CAST TO_TIMESTAMP".split()
+)
+
+#: Their results depend on the order in which rows are found, unless it is said.
+IN_SOME_ORDER = frozenset(
+    """
+    ARRAY ARRAY_AGG STRING_AGG GROUP_CONCAT LISTAGG JSON_AGG JSONB_AGG JSON_OBJECT_AGG JSONB_OBJECT_AGG
+    JSON_ARRAYAGG JSON_OBJECTAGG JSON_GROUP_ARRAY JSON_GROUP_OBJECT JSONB_GROUP_ARRAY JSONB_GROUP_OBJECT
+    ANY_VALUE XMLAGG RANGE_AGG
+    """.split()
+)
+
+#: Of many rows they make one, unless these are grouped.
+AGGREGATES = IN_SOME_ORDER | frozenset(
+    """
+    MAX MIN SUM AVG COUNT TOTAL VARIANCE VAR_POP VAR_SAMP STDDEV STDDEV_POP STDDEV_SAMP STD CORR
+    COVAR_POP COVAR_SAMP REGR_AVGX REGR_AVGY REGR_COUNT REGR_INTERCEPT REGR_R2 REGR_SLOPE REGR_SXX
+    REGR_SXY REGR_SYY BIT_AND BIT_OR BIT_XOR BOOL_AND BOOL_OR EVERY MODE MEDIAN PERCENTILE_CONT
+    PERCENTILE_DISC
+    """.split()
 )
 
 _STANDARD = """

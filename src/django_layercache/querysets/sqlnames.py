@@ -13,6 +13,8 @@ KEYWORDS = frozenset(
     " OVER PARTITION RECURSIVE RIGHT SELECT SOME THEN UNION USING VALUES WHEN WHERE WITH WITHIN".split()
 )
 _CLAUSES = frozenset("WHERE GROUP HAVING ORDER LIMIT UNION EXCEPT INTERSECT SELECT".split())
+#: Columns of PostgreSQL's that any change of a row changes.
+_OF_THE_SYSTEM = frozenset({"xmin", "xmax", "cmin", "cmax", "ctid"})
 _DOT = re.compile(r"(?<=[\"`])\s*\.\s*(?=[\"`])")
 
 
@@ -26,6 +28,7 @@ class Names:
         self._qualifier = ""
         self._named: str | None = None  # the table that an alias may follow
         self._is_defined = False  # by an AS before it
+        self._defined: set[str] = set()
 
     def step(self, kind: str, text: str, *, is_table: bool, decides: bool) -> None:
         """The next token: a name is that of a table, or what *decides* may be a column."""
@@ -35,6 +38,8 @@ class Names:
             self._name(text, decides)
         elif kind == "word":
             self._word(text, decides)
+        else:  # WHERE (views > 1), AS varchar(10): what follows is neither an alias nor defined
+            self._qualifier, self._named, self._is_defined = "", None, False
 
     def _table(self, text: str) -> None:
         self._named = table_name(text)
@@ -59,16 +64,25 @@ class Names:
     def _add(self, qualifier: str, name: str, decides: bool) -> None:
         if self._named is not None and not qualifier:
             self._tables.setdefault(name, set()).add(self._named)
-        elif not self._is_defined:
+        elif self._is_defined:
+            self._defined.add(name)
+        else:
             self.found.add((qualifier, name))
             if decides:
                 self.deciding.add((qualifier, name))
         self._qualifier, self._named, self._is_defined = "", None, False
 
+    @property
+    def decides_by_result(self) -> bool:
+        """Whether a condition may name a column of the result, as SQLite allows."""
+        return any(not qualifier and name in self._defined for qualifier, name in self.deciding)
+
     def of_tables(self, found: set[tuple[str, str]]) -> dict[str, frozenset[str]] | None:
         alone = {name for qualifier, name in found if qualifier not in self._tables}
         if not alone.isdisjoint(self._tables):
             return None  # the name of a table where a column is expected: the whole row
+        if any(name in _OF_THE_SYSTEM for _, name in found):
+            return None
         columns = {table: set(alone) for tables in self._tables.values() for table in tables}
         for qualifier, name in found:
             for table in self._tables.get(qualifier, ()):
@@ -84,10 +98,12 @@ class Clauses:
     """
 
     def __init__(self) -> None:
-        self._in_from = [False]
+        self._levels = [_Level()]
         self._previous = ""
         self._section = "SELECT"
         self.after_comma = self.is_ordered = False
+        #: A subquery takes some rows of many, and does not say which.
+        self.is_arbitrary = False
         #: By the place or the name of a result's column: of what it was made is not said there.
         self.orders_by_result = False
 
@@ -96,12 +112,12 @@ class Clauses:
         return self._section not in {"SELECT", "GROUP"}
 
     def step(self, kind: str, text: str) -> None:
-        self.after_comma = kind == "mark" and text == "," and self._in_from[-1]
+        self.after_comma = kind == "mark" and text == "," and self._levels[-1].in_from
         if text == "(" and kind == "mark":
-            self._in_from.append(False)
+            self._levels.append(_Level(is_existence=self._previous == "EXISTS"))
         elif text == ")" and kind == "mark":
-            if len(self._in_from) > 1:
-                self._in_from.pop()
+            if len(self._levels) > 1:
+                self._levels.pop()
         elif kind in {"word", "call"}:
             self._step_word(text)
         elif self._section == "ORDER":
@@ -110,15 +126,38 @@ class Clauses:
         if kind in {"word", "call", "name"}:
             self._previous = text
 
+    def is_before_table(self, text: str) -> bool:
+        """Whether the word *text* stands before a table, as in neither EXTRACT(YEAR FROM "x") nor IS DISTINCT FROM."""
+        is_from = text == "FROM" and self._levels[-1].is_query and self._previous != "DISTINCT"
+        return is_from or text == "JOIN"
+
     def _step_word(self, text: str) -> None:
-        if text == "FROM":
-            self._in_from[-1] = True
-        elif text in _CLAUSES:
-            self._in_from[-1] = False
-        if len(self._in_from) > 1:
+        level = self._levels[-1]
+        if text == "FROM" and not self.is_before_table(text):
+            return
+        level.step(text)
+        if len(self._levels) > 1:
+            self.is_arbitrary |= text in {"LIMIT", "OFFSET"} and not level.is_certain
             return  # the outermost clauses only
         if text == "BY" and self._previous == "GROUP":
             self._section = "GROUP"
         elif text == "FROM" or (text in _CLAUSES and text not in {"GROUP", "SELECT"}):
             self._section = text
             self.is_ordered |= text == "ORDER"
+
+
+class _Level:
+    """What is inside of a pair of brackets."""
+
+    def __init__(self, *, is_existence: bool = False) -> None:
+        self.in_from = self.is_query = False
+        #: Which rows a LIMIT takes is said, or makes no difference.
+        self.is_certain = is_existence
+
+    def step(self, word: str) -> None:
+        if word == "FROM":
+            self.in_from = True
+        elif word in _CLAUSES:
+            self.in_from = False
+        self.is_query |= word in {"SELECT", "DELETE"}
+        self.is_certain |= word == "ORDER"

@@ -34,7 +34,6 @@ _TOKEN = re.compile(
 #: Longer texts, such as those with thousands of parameters, are not remembered.
 LONGEST = 10_000
 
-_TABLE_FOLLOWS = frozenset({"FROM", "JOIN"})
 _COLUMNS_FOLLOW = frozenset({"INTO", "WITH", "RECURSIVE", "AS"})
 _LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`""")
@@ -65,6 +64,8 @@ class Scan:
     columns: Columns | None
     deciding: Columns | None
     is_ordered: bool
+    #: It shows some of many rows, or many in some order, and does not say which.
+    is_arbitrary: bool
     handwritten: str | None
     volatile: str | None
     functions: frozenset[str]
@@ -91,13 +92,13 @@ def _scan(sql: str) -> Scan:
         if kind == "name":
             expects_table = False
         elif kind == "call":
-            expects_table = text in _TABLE_FOLLOWS
+            expects_table = clauses.is_before_table(text)
             if text not in KEYWORDS:
                 functions.add(text)
         elif kind == "word":
             if expects_table and text not in {"LATERAL", "ONLY", "SELECT", "NULL"}:
                 handwritten = f"reads {text.lower()!r}, which no compiler wrote"
-            expects_table = text in _TABLE_FOLLOWS or (
+            expects_table = clauses.is_before_table(text) or (
                 expects_table and text in {"LATERAL", "ONLY"}
             )
             words.add(text)
@@ -114,6 +115,7 @@ def _scan(sql: str) -> Scan:
         columns,
         deciding,
         clauses.is_ordered,
+        clauses.is_arbitrary or not functions.isdisjoint(sqlfunctions.IN_SOME_ORDER),
         handwritten,
         _why_volatile(functions, words, sql),
         frozenset(functions),
@@ -127,7 +129,8 @@ def _columns(sql: str, names: Names, clauses: Clauses) -> tuple[Columns | None, 
     if not is_legible or _UNNAMED.search(sql):
         return None, None
     columns = names.of_tables(names.found)
-    if columns is None or clauses.orders_by_result or _WINDOW.search(sql):
+    by_result = clauses.orders_by_result or names.decides_by_result
+    if columns is None or by_result or _WINDOW.search(sql):
         return columns, None
     return columns, names.of_tables(names.deciding)
 

@@ -71,7 +71,11 @@ def _partitions(model: type[Model], setting: Any) -> tuple["Field[Any, Any]", ..
     fields = model._meta.local_concrete_fields
     declared = set(setting.get("partition_by", ())) if isinstance(setting, Mapping) else set()
     telling = {
-        field for field in fields if (field.remote_field or field.unique) and not field.primary_key
+        field
+        for field in fields
+        if (field.remote_field or field.unique)
+        and not field.primary_key
+        and table_name(field.column) != "pk"  # as rows are called
     }
     if len(telling) > MOST_PARTITIONS:
         telling = set()

@@ -17,7 +17,7 @@ from django_layercache.querysets import outbox, rowcounts
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.watching import dealt_with, is_ours
 
-__all__ = ["closing", "committing", "inserting", "perhaps_ending", "rolling_back", "writing"]
+__all__ = ["closing", "committing", "disturbing", "perhaps_ending", "rolling_back", "writing"]
 
 
 @contextmanager
@@ -57,8 +57,8 @@ def writing(
         write.release()
 
 
-def inserting(connection: BaseDatabaseWrapper, table: str) -> None:
-    """Before an INSERT into *table*: what the transaction reads of its single rows is its own until COMMIT."""
+def disturbing(connection: BaseDatabaseWrapper, table: str) -> None:
+    """Before an INSERT or a DELETE: what the transaction reads of single rows of *table* is its own until COMMIT."""
     state = state_of(connection)
     if state.in_transaction:
         state.inserted.add(tags.epoch(state.database, table))

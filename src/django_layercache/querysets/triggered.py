@@ -2,7 +2,8 @@
 
 A trigger that changes *other* tables is not noticed; see ``docs/explanation/promise.md``. But the
 columns of the row itself (a time of the last change, a search vector) are kept by triggers so often
-that a write to such a table is one of nobody knows which columns.
+that a write to such a table is one of nobody knows which columns. So is one to a table with a column that the
+database computes, and that no model knows.
 """
 
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.tables import table_of
 from django_layercache.tags import table_name
 
 __all__ = ["forget", "learn", "may_be"]
@@ -20,15 +22,21 @@ __all__ = ["forget", "learn", "may_be"]
 KEPT = 60.0
 
 _QUERIES = {
-    "sqlite": "SELECT tbl_name FROM sqlite_master WHERE type = 'trigger'",
+    "sqlite": """
+        SELECT tbl_name, NULL FROM sqlite_master WHERE type = 'trigger'
+        UNION SELECT m.name, c.name FROM sqlite_master m, pragma_table_xinfo(m.name) c
+        WHERE m.type = 'table' AND c.hidden IN (2, 3)
+    """,
     # A trigger on a part of a table counts for the whole. A rule may do what a trigger does.
     "postgresql": """
-        SELECT c.relname FROM pg_trigger t
+        SELECT c.relname, NULL FROM pg_trigger t
         JOIN pg_class p ON p.oid = t.tgrelid
         JOIN pg_class c ON c.oid IN (p.oid, pg_partition_root(p.oid))
           OR c.oid IN (SELECT inhparent FROM pg_inherits WHERE inhrelid = p.oid)
         WHERE NOT t.tgisinternal AND t.tgname NOT LIKE 'layercache%'
-        UNION SELECT tablename FROM pg_rules
+        UNION SELECT tablename, NULL FROM pg_rules
+        UNION SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE a.attgenerated <> '' AND NOT a.attisdropped
     """,
 }
 
@@ -72,7 +80,11 @@ def _ask(connection: BaseDatabaseWrapper, query: str) -> frozenset[str] | None:
         cursor = driver.cursor()
         try:
             cursor.execute(query)
-            return frozenset(table_name(row[0]) for row in cursor.fetchall())
+            return frozenset(
+                table_name(table)
+                for table, generated in cursor.fetchall()
+                if generated is None or table_name(generated) not in table_of(table).generated
+            )
         finally:
             cursor.close()
     except Exception:  # the connection is broken; the next statement will say so

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.db.models.constants import OnConflict
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
@@ -35,6 +35,7 @@ def tags_of_write(compiler: SQLCompiler) -> set[str]:
     if _may_be_view(table):
         return {tags.database(database)}
     columns: Collection[str] | None = ()
+    is_triggered = triggered.may_be(table, connection)
     if isinstance(query, InsertQuery):
         rows, known = _inserted(query, connection)
         if rows is None:
@@ -42,9 +43,11 @@ def tags_of_write(compiler: SQLCompiler) -> set[str]:
     else:
         rows, known = _bound(query, connection)
         if isinstance(query, UpdateQuery):
-            columns = _updated(query, connection)
+            columns = None if is_triggered else _updated(query)
             if rows is not None:
                 known = {}
+    if is_triggered and not isinstance(query, DeleteQuery):
+        known = {}  # it may put the rows into other partitions
     changed = set(tags_of_rows(database, table, rows, known, columns))
     if isinstance(query, DeleteQuery) and query.model is not None:
         for cascaded in _cascades(query.model):
@@ -144,6 +147,8 @@ def _keys_of(
     field: Any, instances: Iterable[Any], connection: BaseDatabaseWrapper
 ) -> set[str] | None:
     """The partitions that *instances* are put into; ``None`` if one of them cannot be told."""
+    if type(field).pre_save is not Field.pre_save:
+        return None  # a field of somebody's own that will yet say it
     keys: set[str] = set()
     for instance in instances:
         value = getattr(instance, field.attname, None)
@@ -183,10 +188,8 @@ def _bound(
     }
 
 
-def _updated(query: UpdateQuery, connection: BaseDatabaseWrapper) -> set[str] | None:
+def _updated(query: UpdateQuery) -> set[str] | None:
     """The columns to which an UPDATE gives other values; ``None`` if it may do more."""
-    if triggered.may_be(query.get_meta().db_table, connection):
-        return None
     columns = {tags.table_name(field.column) for field, _, _ in query.values}  # type: ignore[attr-defined]
     known = table_of(query.get_meta().db_table)
     if known.columns is None or not columns.isdisjoint(_key_columns(query)):
