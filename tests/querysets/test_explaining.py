@@ -18,7 +18,7 @@ from tests.testapp.models import Comment, Post
 
 
 def posts(w):
-    return w.all().filter(views__gt=1).order_by("pk").cached(timeout=60)
+    return w.all().filter(views__gte=2).order_by("pk").cached(timeout=60)
 
 
 #: Those of :func:`posts`, whose result is small: its rows may take the place of "any row".
