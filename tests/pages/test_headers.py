@@ -65,6 +65,20 @@ def test_a_max_age_bounds_how_long_the_site_keeps_a_page(site, client):
     assert "ttl=20" in status_of(first)
 
 
+@pytest.mark.parametrize("name", ("brief", "brief/longer"))
+def test_the_site_keeps_a_page_no_longer_than_its_view_does(site, client, settings, name):
+    settings.LAYERCACHE = {"TIMEOUT": 300}
+    first, second = twice(client, f"/{name}/")
+    for response in (first, second):
+        assert all(int(ttl) <= 20 for ttl in re.findall(r"ttl=(\d+)", status_of(response)))
+    assert "hit; ttl=" in status_of(second)
+
+
+def test_the_site_keeps_no_page_whose_view_keeps_none(site, client):
+    first, second = twice(client, "/unkept/")
+    assert (first.content, second.content) == (b"plain 1 ", b"plain 2 ")
+
+
 def test_a_max_age_of_zero_is_not_stored_by_the_site(site, client):
     first, second = twice(client, "/own/?say=max-age%3D0")
     assert second.content == b"own 2"

@@ -227,5 +227,8 @@ urlpatterns = [
     path("dispatched/", Dispatched.as_view()),
     path("adispatched/", AsyncDispatched.as_view()),
     path("as_view/", cache_view(Classy.as_view())),
+    path("brief/", cache_view(timeout=20)(plain)),
+    path("brief/longer/", cache_view(timeout=100)(cache_view(timeout=20)(plain))),
+    path("unkept/", cache_view(timeout=0)(plain)),
     path("aas_view/", cache_view(AsyncClassy.as_view())),
 ]

@@ -28,6 +28,8 @@ LAYER = "pages"
 FORMAT = 1
 
 _VARIANTS = variants.Variants()
+#: An attribute of the request: for how many seconds the pages inside of what is built may be kept.
+_SECONDS = "_layercache_seconds"
 
 
 @dataclass(slots=True)
@@ -178,6 +180,10 @@ class Visit:
     def _ask_django(self, answer: Answer) -> None:
         seconds = self._seconds
         seconds = django_rules.FOREVER if seconds is None else seconds
+        seconds = min(seconds, getattr(self.request, _SECONDS, seconds))
+        if seconds == 0:
+            answer.why = "its timeout is 0"
+            return
         pair = django_rules.store(
             self.request,
             answer.response,  # type: ignore[arg-type]
@@ -244,6 +250,7 @@ class Visit:
     def leave(self, answer: Answer) -> HttpResponseBase:
         """The response, with what it says to browsers and proxies."""
         response = answer.response
+        self._bound_what_is_around(answer)
         if self.bypass != "method" and response.status_code == 200 and not response.streaming:
             if answer.says_nothing:
                 headers.add_freshness(response, private=answer.private)
@@ -252,10 +259,17 @@ class Visit:
         self._add_status(answer, response)
         return response
 
+    def _bound_what_is_around(self, answer: Answer) -> None:
+        # The site keeps a page no longer than its view does, who said so for a reason.
+        seconds = 0.0 if self._seconds == 0 else self._left(answer)
+        if seconds is not None and self.bypass is None:
+            setattr(self.request, _SECONDS, min(seconds, getattr(self.request, _SECONDS, seconds)))
+
+    def _left(self, answer: Answer) -> int | None:
+        return None if answer.expires is None else max(0, answer.expires - int(time.time()))
+
     def _add_status(self, answer: Answer, response: HttpResponseBase) -> None:
-        ttl = None
-        if answer.expires is not None and (answer.hit or answer.stored):
-            ttl = max(0, answer.expires - int(time.time()))
+        ttl = self._left(answer) if answer.hit or answer.stored else None
         if self.bypass == "method":
             headers.add_status(response, forwarded="method")
         elif self.bypass is not None:
