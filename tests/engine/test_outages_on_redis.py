@@ -104,7 +104,7 @@ def test_a_commit_that_could_not_be_marked_is_told_to_a_store_that_others_use_ag
     """This process has not noticed yet that the server is back: it would ask again in a minute."""
     assert get(other_process, "old") == "old"
     breaker = engine.store._wires.breaker  # type: ignore[attr-defined]
-    breaker.failed()
+    breaker.failed("cut off")
     breaker._retry_at = time.monotonic() + 60
     commit_while_away(engine, outbox, "a")
     assert get(other_process, "new") == "new"
