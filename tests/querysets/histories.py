@@ -279,23 +279,11 @@ def read_until(caching, deadline, level, board, *, goes_on):
     return {**counts, "stale": reader.stale}
 
 
-def hear_pulse_only(link):
-    """Listen to a connection on which tokens are pushed, and to nothing that it says of them."""
-    messages = []
-    with suppress(BlockingIOError):
-        while True:
-            link.wire.receive()
-    link.wire.take_all(messages)
-    names = [name for message in messages for name in message[1] or () if b":pulse:" in name]
-    return [names] if names else ()
-
-
 # -- rules, switched off -------------------------------------------------------------------------
 def switch_off(rule):
     from django_layercache.engine import attempts
     from django_layercache.engine.writes import Write
     from django_layercache.querysets import isolation
-    from django_layercache.stores import near_pushed
     from django_layercache.stores.redis import RedisStore
 
     def release_before_commit(self):
@@ -318,8 +306,6 @@ def switch_off(rule):
         attempts.Attempt._use = lambda self, entry, reading: use(
             self, entry, replace(reading, states=entry.tokens)
         )
-    elif rule == "pushes":
-        near_pushed._Link.changes = hear_pulse_only
     elif rule is not None:
         raise ValueError(rule)
 
