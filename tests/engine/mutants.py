@@ -477,7 +477,7 @@ mutant("snapshots: S0 is taken before the snapshot", _SNAPSHOT, mutations=Positi
 class SharesValues(Engine):
     def get_or_build(self, recipe: Any, build: Callable[[], Any]) -> Any:
         attempt = self._attempt(recipe)
-        value = self._look(attempt)
+        value = self._look(attempt, recipe.key)
         if value is not MISS:
             return value
         built = self.__dict__.setdefault("built", {})

@@ -79,7 +79,7 @@ class Core:
         attempt = self._attempt(recipe)
         if not self._may_use_store(attempt):
             return self._build(attempt, build)
-        value = self._look(attempt)
+        value = self._look(attempt, recipe.key)
         if value is not MISS:
             return value
         if self._must_not_wait(attempt):
@@ -87,7 +87,7 @@ class Core:
         with self._flights.lead_or_join(recipe.key) as flight:
             if flight is not None:
                 flight.wait()
-                value = self._look(attempt)
+                value = self._look(attempt, recipe.key)
                 if value is not MISS:
                     return value
             return self._build(attempt, build)
@@ -96,7 +96,7 @@ class Core:
         """Build *recipe* whatever the store holds, and store it."""
         attempt = self._attempt(recipe)
         if self._may_use_store(attempt):
-            self._look(attempt, key=None)
+            self._look(attempt, None)
         return self._build(attempt, build)
 
     def get_many(self, requests: Sequence[tuple[Recipe, Callable[[], Any]]]) -> list[Any]:
@@ -143,10 +143,9 @@ class Core:
                 self._store_failed(peek)
         return peek
 
-    def _look(self, attempt: Attempt, key: str | None = "") -> Any:
-        recipe = attempt.recipe
+    def _look(self, attempt: Attempt, key: str | None) -> Any:
         try:
-            reading = self._read(recipe.key if key == "" else key, recipe.tags)
+            reading = self._read(key, attempt.recipe.tags)
         except StoreUnavailable:
             self._store_failed(attempt)
             return MISS
