@@ -18,7 +18,7 @@ from django.db.models.sql.where import AND, WhereNode
 
 from django_layercache.querysets.tables import table_of
 
-__all__ = ["MOST_ROWS", "Binding", "bindings_of", "bound_rows", "row_key"]
+__all__ = ["MOST_ROWS", "Binding", "bindings_of", "bound_rows", "row_key", "target_of"]
 
 #: A query that names more rows than this depends on any row instead.
 MOST_ROWS = 50
@@ -76,13 +76,13 @@ def _bound_by_joins(query: Query, found: list[Binding]) -> Iterator[Binding]:
                     join.parent_alias,
                     parents_column,
                 )
-                if is_joined and _target_of(field) is _target_of(binding.field):
+                if is_joined and target_of(field) is target_of(binding.field):
                     found.append(Binding(alias, field, binding.keys))
                     yield found[-1]
                     break
 
 
-def _target_of(field: "Field[Any, Any]") -> Any:
+def target_of(field: "Field[Any, Any]") -> Any:
     """What *field* refers to in the end, or itself."""
     while field.remote_field is not None:
         field = field.target_field  # type: ignore[attr-defined]
@@ -126,7 +126,7 @@ def bound_rows(query: Query, bindings: Iterable[Binding]) -> tuple[str, ...] | N
 
 def row_key(field: "Field[Any, Any]", value: Any, connection: BaseDatabaseWrapper) -> str | None:
     """How the *value* of a key is spelt in a tag; ``None`` where equal rows could be spelt differently."""
-    field = _target_of(field)
+    field = target_of(field)
     kind = type(field)
     if kind in _INTEGERS:
         return str(int(value)) if isinstance(value, int) else None

@@ -22,7 +22,7 @@ from django.db.models.sql.datastructures import Join
 from django.db.models.sql.query import Query
 
 from django_layercache import tags
-from django_layercache.querysets.bindings import MOST_ROWS, row_key
+from django_layercache.querysets.bindings import MOST_ROWS, row_key, target_of
 
 __all__ = [
     "keys_of",
@@ -179,8 +179,6 @@ def keys_of(values: Iterable[Any], field: Any, compiler: SQLCompiler) -> set[str
 
 def _as_python(field: Any, value: Any) -> Any:
     """What the driver returned, as a field's value: a UUID may come as text."""
-    while field.remote_field is not None:
-        field = field.target_field
-    if field.get_internal_type() == "UUIDField" and isinstance(value, str):
+    if target_of(field).get_internal_type() == "UUIDField" and isinstance(value, str):
         return UUID(value)
     return value

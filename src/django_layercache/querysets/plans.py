@@ -36,7 +36,7 @@ __all__ = ["Plan", "plan_of"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``tags`` are those whose state is to be fetched before the read.
+    """``wanted`` has the tags whose state is to be fetched before the read.
 
     ``unknown`` says why its dependencies are not known, so that nothing that contains it may be
     stored; ``uncacheable`` why its own result is not stored although they are.
@@ -44,13 +44,16 @@ class Plan:
 
     compiler: SQLCompiler
     key: str = ""
-    tags: tuple[str, ...] = ()
     unknown: str | None = None
     uncacheable: str | None = None
     wanted: Wanted = NOTHING
     database: str = ""
     read_once: frozenset[str] = frozenset()
     proves_rows: bool = False
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self.wanted.tags
 
     @property
     def may_have_late_tags(self) -> bool:
@@ -123,7 +126,6 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     return Plan(
         compiler,
         key,
-        wanted.tags,
         uncacheable=shape.volatile
         or unkeyable
         or excluded

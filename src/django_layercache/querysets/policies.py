@@ -10,7 +10,12 @@ from django.db.models import Model
 from django.db.models.sql.query import Query
 
 from django_layercache.querysets.operations import OPERATIONS, operation_of
-from django_layercache.querysets.tables import Models, of_all_models, of_models_setting
+from django_layercache.querysets.tables import (
+    Models,
+    name_for,
+    of_all_models,
+    of_models_setting,
+)
 from django_layercache.tags import table_name
 from django_layercache.timeouts import DEFAULT, Timeout, checked_timeout
 
@@ -163,7 +168,7 @@ class _Models:
 
     def setting_for(self, model: type[Model]) -> Any:
         """What is said of *model*: its own entry, else its app's, else that of ``*``."""
-        return self._settings.get(self._name_for(model))
+        return self._settings.get(name_for(model, self._settings))
 
     def policy_for(self, model: type[Model]) -> Policy | None:
         """The policy that is said of *model*."""
@@ -172,17 +177,12 @@ class _Models:
         # Historical models, and those of other registries, are not kept: nobody would forget them.
         return self._policies[model] if model in self._policies else self._policy(model)
 
-    def _name_for(self, model: type[Model]) -> str:
-        meta = model._meta
-        wanted = (meta.label_lower, f"{meta.app_label}.*")
-        return next((name for name in wanted if name in self._settings), "*")
-
     def _policy(self, model: type[Model]) -> Policy | None:
         setting = self.setting_for(model)
         if not isinstance(setting, Mapping):
             return None
         return Policy(
-            f"MODELS[{self._name_for(model)!r}]",
+            f"MODELS[{name_for(model, self._settings)!r}]",
             setting.get("timeout", DEFAULT),
             setting.get("cached", True),
             setting.get("operations", OPERATIONS),

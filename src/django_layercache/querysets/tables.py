@@ -15,6 +15,7 @@ __all__ = [
     "Models",
     "Registry",
     "Table",
+    "name_for",
     "of_all_models",
     "of_models_setting",
     "registry",
@@ -36,12 +37,13 @@ class Table:
     """``columns`` are those beside the primary key, as they stand in tags; ``None`` if nobody knows them.
 
     ``generated`` are those that the database computes from others; ``partitions`` the fields whose
-    values have tags of their own.
+    values have tags of their own. ``models`` are those whose rows are in it, but for proxies.
     """
 
     columns: frozenset[str] | None = None
     generated: frozenset[str] = frozenset()
     partitions: tuple["Field[Any, Any]", ...] = ()
+    models: tuple[type[Model], ...] = ()
 
 
 _UNKNOWN = Table()
@@ -62,7 +64,8 @@ def _described(models: list[type[Model]], said: Mapping[str, Any]) -> Table:
     return Table(
         frozenset(table_name(name) for name in names if name not in keys) if is_plain else None,
         frozenset(generated),
-        _partitions(models[0], _setting_for(models[0], said)) if len(models) == 1 else (),
+        _partitions(models[0], said.get(name_for(models[0], said))) if len(models) == 1 else (),
+        tuple(models),
     )
 
 
@@ -84,13 +87,11 @@ def _partitions(model: type[Model], setting: Any) -> tuple["Field[Any, Any]", ..
     )
 
 
-def _setting_for(model: type[Model], said: Mapping[str, Any]) -> Any:
-    """What ``MODELS``, in lower case, says of *model*: its own entry, else its app's, else that of ``*``."""
-    if not said:
-        return None
+def name_for(model: type[Model], said: Mapping[str, Any]) -> str:
+    """Under which name ``MODELS``, in lower case, speaks of *model*: its own, else its app's, else ``*``."""
     meta = model._meta
-    wanted = (meta.label_lower, f"{meta.app_label}.*", "*")
-    return next((said[name] for name in wanted if name in said), None)
+    wanted = (meta.label_lower, f"{meta.app_label}.*")
+    return next((name for name in wanted if name in said), "*")
 
 
 class Registry:

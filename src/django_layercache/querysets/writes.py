@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 from django.db.models.constants import OnConflict
@@ -116,7 +115,7 @@ def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
         return {tags.database(database)}
     tables = set(effect.writes)
     for table in effect.deletes:
-        for model in _models_of_table(table):
+        for model in table_of(table).models:
             tables.update(_cascades(model))
     return {tag for table in tables for tag in tags_of_rows(database, table, None)}
 
@@ -217,9 +216,3 @@ def _cascades(model: type[Model], seen: set[type[Model]] | None = None) -> Itera
         if action == "CASCADE" and related not in seen:
             seen.add(related)
             yield from _cascades(related, seen)
-
-
-def _models_of_table(table: str) -> Iterator[type[Model]]:
-    for model in apps.get_models(include_auto_created=True):
-        if tags.table_name(model._meta.db_table) == table:
-            yield model

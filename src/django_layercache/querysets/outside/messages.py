@@ -9,7 +9,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_layercache.querysets import policies
 from django_layercache.querysets.bindings import row_key
 from django_layercache.querysets.connections import state_of
-from django_layercache.querysets.outside.relations import models_of
 from django_layercache.querysets.tables import table_of
 from django_layercache.querysets.writes import tags_of_rows
 from django_layercache.tags import table_name
@@ -56,7 +55,7 @@ def _rows(
     table: str, columns: Mapping[str, Any], connection: BaseDatabaseWrapper
 ) -> set[str] | None:
     """The rows by their keys; ``None`` if they cannot be told for one of the models of *table*."""
-    spelt = [_keys(model._meta.pk, columns, connection) for model in models_of(table)]
+    spelt = [_keys(model._meta.pk, columns, connection) for model in table_of(table).models]
     if not spelt or None in spelt:
         return None
     return {key for keys in spelt if keys for key in keys}

@@ -4,15 +4,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
 
 from django_layercache.querysets import policies
 from django_layercache.querysets.tables import table_of
 from django_layercache.tags import table_name
 
-__all__ = ["Relation", "models_of", "quoted", "relations_of"]
+__all__ = ["Relation", "quoted", "relations_of"]
 
 #: A table, its partitions, and the tables that inherit from it, at any depth.
 _BELOW = """
@@ -108,11 +106,6 @@ def _telling_columns(tables: Iterable[str]) -> Iterator[str]:
     """The columns that rows and partitions are named by."""
     for table in tables:
         yield from (str(field.column) for field in table_of(table).partitions)
-        yield from (model._meta.pk.column for model in models_of(table) if model._meta.pk.column)
-
-
-def models_of(table: str) -> Iterator[type[Model]]:
-    """The models whose rows are in *table*."""
-    for model in apps.get_models(include_auto_created=True):
-        if table_name(model._meta.db_table) == table_name(table):
-            yield model
+        yield from (
+            model._meta.pk.column for model in table_of(table).models if model._meta.pk.column
+        )
