@@ -1,6 +1,5 @@
 """Engines of two processes on a real memcached that is killed, or paused, between a mark and its release too."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +8,7 @@ from django_layercache.engine import Engine
 from django_layercache.stores.memcached import MemcachedStore
 from django_layercache.stores.memcached_wire import Server
 from tests.engine.test_outages import ListOutbox, commit_while_away, until_paid
-from tests.engine.tools import Builder, recipe
+from tests.engine.tools import get, until_stored
 from tests.plugin import require
 from tests.services import MemcachedServer
 
@@ -42,18 +41,6 @@ def engines(server: MemcachedServer, outbox: ListOutbox) -> Iterator[tuple[Engin
     for engine in made:
         until_paid(engine)
         engine.store.close()
-
-
-def get(engine: Engine, value: str) -> str:
-    return engine.get_or_build(recipe("k", "a"), Builder(value))
-
-
-def until_stored(engine: Engine, value: str) -> None:
-    end = time.monotonic() + 10
-    while get(engine, "another") != value:
-        assert time.monotonic() < end, "nothing is ever stored again"
-        engine.refresh(recipe("k", "a"), Builder(value))
-        time.sleep(0.02)
 
 
 def end_grace(engine: Engine) -> None:

@@ -9,7 +9,7 @@ import redis
 from django_layercache.engine import Engine
 from django_layercache.stores.redis import RedisStore
 from tests.engine.test_outages import ListOutbox, commit_while_away, until_paid
-from tests.engine.tools import Builder, change, recipe
+from tests.engine.tools import change, get, until_stored
 from tests.proxies import Nowhere, Proxy
 from tests.services import RedisServer
 
@@ -41,18 +41,6 @@ def other_process(fresh_redis: RedisServer, outbox: ListOutbox, engine: Engine) 
     made = new_engine(fresh_redis, outbox)
     yield made
     made.store.close()
-
-
-def get(engine: Engine, value: str) -> str:
-    return engine.get_or_build(recipe("k", "a"), Builder(value))
-
-
-def until_stored(engine: Engine, value: str) -> None:
-    end = time.monotonic() + 10
-    while get(engine, "another") != value:
-        assert time.monotonic() < end, "nothing is ever stored again"
-        engine.refresh(recipe("k", "a"), Builder(value))
-        time.sleep(0.02)
 
 
 def test_a_commit_while_the_server_is_dead_is_seen_when_it_is_back_with_its_dump(

@@ -1,5 +1,6 @@
 """An engine to play with, and stores that misbehave."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -101,3 +102,17 @@ def change(engine: Engine, *tags: str, during: Callable[[], None] = lambda: None
     write.mark()
     during()
     write.release()
+
+
+def get(engine: Engine, value: str) -> str:
+    """What *engine* has under "k", which depends on "a"; *value* if it has to be built."""
+    return engine.get_or_build(recipe("k", "a"), Builder(value))
+
+
+def until_stored(engine: Engine, value: str) -> None:
+    """Build *value* until it is stored."""
+    end = time.monotonic() + 10
+    while get(engine, "another") != value:
+        assert time.monotonic() < end, "nothing is ever stored again"
+        engine.refresh(recipe("k", "a"), Builder(value))
+        time.sleep(0.02)

@@ -1,7 +1,6 @@
 """A Redis Cluster whose slots move, and whose servers die."""
 
 import secrets
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.nodes import NodeWires
 from tests.engine.tools import Builder, recipe
 from tests.redis_services import RedisCluster
+from tests.stores.outages import until_back
 
 LEASE = 30.0
 
@@ -66,17 +66,6 @@ def key_on(store: ClusterStore, cluster: RedisCluster, number: int) -> str:
     return next(
         n for n in names if cluster.owner_of(store._entry_key(n)) is cluster.primaries[number]
     )
-
-
-def until_back(store: ClusterStore) -> None:
-    end = time.monotonic() + 20
-    while True:
-        try:
-            store.read(None, ())
-            return
-        except StoreUnavailable:
-            assert time.monotonic() < end, "the store never came back"
-            time.sleep(0.02)
 
 
 @pytest.fixture
@@ -218,7 +207,7 @@ def test_tags_whose_server_dies_are_with_its_replica_then_and_nothing_old_is_tru
     ):
         with pytest.raises(StoreUnavailable):
             operation()
-    until_back(mortal)
+    until_back(mortal, within=20)
     assert fresh_cluster.owner_of(mortal._register) is fresh_cluster.replicas[0]
     reading = mortal.read(key, ())
     assert reading.entry is not None
@@ -261,7 +250,7 @@ def test_a_cluster_that_is_away_when_it_is_first_needed_is_found_later(
     store = ClusterStore(connect, namespace=secrets.token_hex(4), grace=0.0)
     with pytest.raises(StoreUnavailable):
         store.read("k", ["a"])
-    until_back(store)
+    until_back(store, within=20)
     keep(store, "k", "a")
     assert is_hit(store, "k")
     store.close()

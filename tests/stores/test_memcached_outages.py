@@ -1,7 +1,7 @@
 """memcached servers that are away, slow, full, flushed or restarted, one of a pool or the only one."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -13,8 +13,8 @@ from django_layercache.stores.memcached_commands import Delete, Get, Set
 from django_layercache.stores.memcached_wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Server
 from tests.plugin import require
 from tests.services import MemcachedServer
+from tests.stores.outages import LEASE, OPERATIONS, token_of, until_back
 
-LEASE = 30.0
 #: What a visitor waits at the most: one connection, one reply, and one more try of both.
 PATIENCE = 2 * (CONNECT_TIMEOUT + RESPONSE_TIMEOUT) + 0.5
 
@@ -60,34 +60,6 @@ def store(first: MemcachedServer) -> Iterator[MemcachedStore]:
 
 def new_store(*servers: MemcachedServer, grace: float = 0.0) -> MemcachedStore:
     return MemcachedStore([Server((server.host, server.port)) for server in servers], grace=grace)
-
-
-def until_back(store: MemcachedStore) -> None:
-    """Ask until the store answers; that must not take long once the server is there."""
-    end = time.monotonic() + 10
-    while True:
-        try:
-            store.read(None, ())
-            return
-        except StoreUnavailable:
-            assert time.monotonic() < end, "the store never came back"
-            time.sleep(0.02)
-
-
-def token_of(store: MemcachedStore, tag: str) -> str | None:
-    return store.read(None, [tag]).states[tag]
-
-
-OPERATIONS: dict[str, Callable[[MemcachedStore], object]] = {
-    "read": lambda store: store.read("k", ["a"]),
-    "read_many": lambda store: store.read_many([("k", ["a"])]),
-    "write": lambda store: store.write("k", Entry({"a": "t"}, b"x"), 60),
-    "mark": lambda store: store.mark("w", ["a"], LEASE),
-    "release": lambda store: store.release("w", ["a"]),
-    "delete": lambda store: store.delete("k"),
-    "reset": lambda store: store.reset(),
-    "end_grace": lambda store: store.end_grace("0" * 24),
-}
 
 
 def test_every_operation_says_that_a_killed_server_is_away(

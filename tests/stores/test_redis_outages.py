@@ -1,7 +1,7 @@
 """A Redis server that is away, slow, full, or back with other data."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +14,7 @@ from django_layercache.stores.redis import RedisStore
 from django_layercache.stores.wire import Wire
 from tests.proxies import Proxy
 from tests.services import RedisServer
-
-LEASE = 30.0
+from tests.stores.outages import LEASE, OPERATIONS, token_of, until_back
 
 
 @pytest.fixture
@@ -28,34 +27,6 @@ def store(fresh_redis: RedisServer) -> Iterator[RedisStore]:
 def new_store(server: RedisServer, **options: object) -> RedisStore:
     pool = redis.ConnectionPool(host=server.host, port=server.port)
     return RedisStore(pool, **{"grace": 0.0, **options})
-
-
-def until_back(store: RedisStore) -> None:
-    """Ask until the store answers; that must not take long once the server is there."""
-    end = time.monotonic() + 10
-    while True:
-        try:
-            store.read(None, ())
-            return
-        except StoreUnavailable:
-            assert time.monotonic() < end, "the store never came back"
-            time.sleep(0.02)
-
-
-def token_of(store: RedisStore, tag: str) -> str | None:
-    return store.read(None, [tag]).states[tag]
-
-
-OPERATIONS: dict[str, Callable[[RedisStore], object]] = {
-    "read": lambda store: store.read("k", ["a"]),
-    "read_many": lambda store: store.read_many([("k", ["a"])]),
-    "write": lambda store: store.write("k", Entry({"a": "t"}, b"x"), 60),
-    "mark": lambda store: store.mark("w", ["a"], LEASE),
-    "release": lambda store: store.release("w", ["a"]),
-    "delete": lambda store: store.delete("k"),
-    "reset": lambda store: store.reset(),
-    "end_grace": lambda store: store.end_grace("0" * 24),
-}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

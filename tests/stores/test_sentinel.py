@@ -1,6 +1,5 @@
 """A primary that a Sentinel looks after, given up for another one."""
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,10 +9,11 @@ from django.core.cache import caches
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.handlers import make_store
 from django_layercache.stores import sentinel as sentinels
-from django_layercache.stores.base import PENDING, Entry, Token
+from django_layercache.stores.base import PENDING, Entry
 from django_layercache.stores.redis import RedisStore
 from tests.redis_services import SentinelServer
 from tests.services import RedisServer, wait_for
+from tests.stores.outages import token_of, until_back
 
 LEASE = 30.0
 Two = tuple[RedisServer, RedisServer]
@@ -46,21 +46,6 @@ def new_store(sentinel: SentinelServer, settings: Any) -> Iterator[Callable[[], 
         store.close()
 
 
-def token_of(store: RedisStore, tag: str) -> Token | None:
-    return store.read(None, [tag]).states[tag]
-
-
-def until_back(store: RedisStore) -> None:
-    end = time.monotonic() + 20
-    while True:
-        try:
-            store.read(None, ())
-            return
-        except StoreUnavailable:
-            assert time.monotonic() < end, "the store never came back"
-            time.sleep(0.02)
-
-
 def test_a_primary_that_dies_is_followed_and_nothing_old_is_trusted(
     new_store: Callable[[], RedisStore], replicated: Two
 ) -> None:
@@ -71,7 +56,7 @@ def test_a_primary_that_dies_is_followed_and_nothing_old_is_trusted(
     replicated[0].kill()
     with pytest.raises(StoreUnavailable):
         store.mark("w", ["a"], LEASE)
-    until_back(store)
+    until_back(store, within=20)
     reading = store.read("k", ())
     assert reading.entry is not None, "the replica does not have it, and this proves nothing"
     assert reading.states["a"] not in {before, PENDING}
@@ -89,7 +74,7 @@ def test_a_primary_that_was_given_up_and_does_not_know_it_is_not_read_from(
     before = token_of(store, "a")
     with replicated[0].paused():
         wait_for(lambda: sentinel.primary_port == replicated[1].port)
-        until_back(other)
+        until_back(other, within=20)
         other.mark("w", ["a"], LEASE)
         other.release("w", ["a"])
     assert "role:master" in replicated[0].ask("INFO", "replication"), "it knows it already"
@@ -123,5 +108,5 @@ def test_without_a_sentinel_the_store_is_away(
     with pytest.raises(StoreUnavailable, match="no Sentinel"):
         store.read(None, ["a"])
     sentinel.start()
-    until_back(store)
+    until_back(store, within=20)
     assert caches["own"].get("k") is None
