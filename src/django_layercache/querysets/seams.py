@@ -94,11 +94,11 @@ def _install_compilers() -> None:
 
     def execute_write(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         connection = _connected(self)
-        changed = tags_of_write(self)
-        # A trigger may do something else instead, and say that no row was changed.
-        is_counted = not triggered.may_be(self.query.get_meta().db_table, connection)
+        is_triggered = triggered.may_be(self.query.get_meta().db_table, connection)
+        changed = tags_of_write(self, is_triggered=is_triggered)
         try:
-            with transactions.writing(connection, changed, is_counted=is_counted):
+            # A trigger may do something else instead, and say that no row was changed.
+            with transactions.writing(connection, changed, is_counted=not is_triggered):
                 return original(self, *args, **kwargs)
         finally:
             triggered.learn(connection)

@@ -26,15 +26,14 @@ MOST_COLUMNS = 16
 Known = Mapping[str, Iterable[str]]
 
 
-def tags_of_write(compiler: SQLCompiler) -> set[str]:
-    """What the INSERT, UPDATE or DELETE of *compiler* changes."""
+def tags_of_write(compiler: SQLCompiler, *, is_triggered: bool) -> set[str]:
+    """What the INSERT, UPDATE or DELETE of *compiler* changes; *is_triggered* if its table may have triggers."""
     query, connection = compiler.query, compiler.connection
     database = state_of(connection).database
     table = query.get_meta().db_table
     if _may_be_view(table):
         return {tags.database(database)}
     columns: Collection[str] | None = ()
-    is_triggered = triggered.may_be(table, connection)
     if isinstance(query, InsertQuery):
         rows, known = _inserted(query, connection)
         if rows is None:
