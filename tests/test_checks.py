@@ -108,8 +108,9 @@ def test_good_tenants_are_fine(tenants):
         ({"TENANT": "nowhere.at_all"}, "layercache.E015"),
         ({"TENANT": "django.conf.settings"}, "layercache.E015"),
         ({"TENANT": 5}, "layercache.E015"),
-        ({"TENANT_MODELS": "testapp.*"}, "layercache.E015"),
-        ({"TENANT_MODELS": ["testapp.nothing"]}, "layercache.E007"),
+        ({"TENANT": lambda: None, "TENANT_MODELS": "testapp.*"}, "layercache.E015"),
+        ({"TENANT": lambda: None, "TENANT_MODELS": ["testapp.nothing"]}, "layercache.E007"),
+        ({"TENANT_MODELS": ["testapp.post"]}, "layercache.E016"),
     ],
 )
 def test_tenants_that_cannot_be_are_errors(tenants, expected):
@@ -203,6 +204,20 @@ def test_a_slip_in_a_models_policy_is_an_error_that_names_the_nearest(models, ex
         (message,) = our_checks.check_settings()
     assert message.id == expected
     assert repr(meant) in message.hint
+
+
+@pytest.mark.parametrize(
+    ("operations", "hint"),
+    [
+        ("get", "each is 'aggregate', 'count', 'exists', 'fetch' or 'get'."),
+        (["x"], "Choose 'aggregate', 'count', 'exists', 'fetch' or 'get'."),
+        ([3], "Choose 'aggregate', 'count', 'exists', 'fetch' or 'get'."),
+    ],
+)
+def test_a_hint_lists_what_can_be_chosen_as_it_is_written(operations, hint):
+    with override_settings(LAYERCACHE={"MODELS": {"testapp.post": {"operations": operations}}}):
+        (message,) = our_checks.check_settings()
+    assert message.hint.endswith(hint)
 
 
 @pytest.mark.parametrize("name", ["testapp.pots", "nowhere.*", "Post", 3])

@@ -15,7 +15,12 @@ from django_layercache.checks_of_models import check_models
 from django_layercache.checks_of_near import check_near
 from django_layercache.checks_of_procedures import check_procedures
 from django_layercache.checks_of_tenants import check_tenants
-from django_layercache.checks_of_values import check_timeout, did_you_mean, is_number
+from django_layercache.checks_of_values import (
+    check_timeout,
+    did_you_mean,
+    is_number,
+    no_dictionary,
+)
 from django_layercache.exceptions import LayerCacheError
 from django_layercache.querysets import rawsql
 
@@ -43,10 +48,11 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     value = getattr(settings, conf.SETTING, {})
     if not isinstance(value, Mapping):
         return [
-            Error(
-                f"settings.LAYERCACHE is a {type(value).__name__}, not a dictionary.",
-                hint="Write LAYERCACHE = {'TIMEOUT': 300}, or leave it away.",
-                id="layercache.E001",
+            no_dictionary(
+                value,
+                "settings.LAYERCACHE",
+                "Write LAYERCACHE = {'TIMEOUT': 300}, or leave it away.",
+                "layercache.E001",
             )
         ]
     found = [*_unknown_names(value), *_numbers(), *_words(), *check_models(conf.get("MODELS"))]

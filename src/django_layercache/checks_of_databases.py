@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.db import connections
 
-from django_layercache.checks_of_values import is_number
+from django_layercache.checks_of_values import is_number, no_dictionary
 
 __all__ = ["check_databases"]
 
@@ -17,11 +17,8 @@ _OPTIONS = frozenset({"identity", "max_lag", "replica_of"})
 def check_databases(value: Any) -> Iterator[CheckMessage]:
     """Aliases of databases, each with a dictionary of options."""
     if not isinstance(value, Mapping):
-        yield Error(
-            f"LAYERCACHE['DATABASES'] is a {type(value).__name__}, not a dictionary.",
-            hint="Write {'replica': {'replica_of': 'default'}}.",
-            id="layercache.E012",
-        )
+        hint = "Write {'replica': {'replica_of': 'default'}}."
+        yield no_dictionary(value, "LAYERCACHE['DATABASES']", hint, "layercache.E012")
         return
     for alias, options in value.items():
         why = _wrong(value, alias, options)

@@ -8,7 +8,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.db.models import Model
 
-from django_layercache.checks_of_values import check_timeout, did_you_mean
+from django_layercache.checks_of_values import check_timeout, did_you_mean, no_dictionary, one_of
 from django_layercache.querysets.operations import OPERATIONS
 
 __all__ = ["check_models", "check_name"]
@@ -17,11 +17,8 @@ __all__ = ["check_models", "check_name"]
 def check_models(value: Any) -> Iterator[CheckMessage]:
     """Names of models, each with a dictionary of options, or ``False``."""
     if not isinstance(value, Mapping):
-        yield Error(
-            f"LAYERCACHE['MODELS'] is a {type(value).__name__}, not a dictionary.",
-            hint="Write {'blog.post': {'timeout': 60}, 'shop.*': {}, 'sessions.session': False}.",
-            id="layercache.E006",
-        )
+        hint = "Write {'blog.post': {'timeout': 60}, 'shop.*': {}, 'sessions.session': False}."
+        yield no_dictionary(value, "LAYERCACHE['MODELS']", hint, "layercache.E006")
         return
     for name, options in value.items():
         yield from check_name(name, "MODELS")
@@ -92,7 +89,7 @@ def _operations(value: Any, where: str, _models: list[type[Model]]) -> Iterator[
     if not isinstance(value, (list, tuple, set, frozenset)):
         yield Error(
             f"{where} is {value!r}.",
-            hint=f"It is a set or a list of {', '.join(sorted(OPERATIONS))}.",
+            hint=f"It is a set or a list, of which each is {one_of(OPERATIONS)}.",
             id="layercache.E006",
         )
         return

@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Warn
 
 from django_layercache import conf
+from django_layercache.checks_of_values import one_of
 from django_layercache.exceptions import InvalidSetting
 from django_layercache.handlers import FRESHNESS, make_store, with_near_tier
 
@@ -39,7 +40,7 @@ def _wrong(options: Any) -> Iterator[CheckMessage]:
         return
     freshness, max_bytes = options.get("freshness", "strict"), options.get("max_bytes", 1)
     if not isinstance(freshness, str) or freshness not in FRESHNESS:
-        yield _error("['freshness']", freshness, f"one of {', '.join(map(repr, FRESHNESS))}")
+        yield _error("['freshness']", freshness, one_of(FRESHNESS))
     if type(max_bytes) is not int or max_bytes <= 0:
         yield _error("['max_bytes']", max_bytes, "a number of bytes greater than 0")
 

@@ -36,7 +36,7 @@ def check_tenants() -> Iterator[CheckMessage]:
         for name in names:
             yield from check_name(name, "TENANT_MODELS")
     if tenant is None:
-        yield from _missing()
+        yield from _missing(names)
 
 
 def _wrong_callable(tenant: Any) -> str | None:
@@ -48,7 +48,13 @@ def _wrong_callable(tenant: Any) -> str | None:
         return f"It cannot be imported: {error}."
 
 
-def _missing() -> Iterator[CheckMessage]:
+def _missing(names: Any) -> Iterator[CheckMessage]:
+    if names:
+        yield Error(
+            "LAYERCACHE has 'TENANT_MODELS', and no 'TENANT': tenants would be shown each other's entries.",
+            hint="Name a callable that returns the present tenant in 'TENANT', or leave both away.",
+            id="layercache.E016",
+        )
     for alias, database in settings.DATABASES.items():
         engine = str(database.get("ENGINE", ""))
         if engine.startswith(_SWITCHING):
