@@ -6,10 +6,8 @@ command takes longer than the server and the network together. A :class:`Wire` s
 packed before, and reads the replies; :class:`Wires` lends wires to threads and event loops.
 """
 
-import os
-import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -17,7 +15,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from django_layercache.exceptions import StoreUnavailable
-from django_layercache.stores.breaker import Breaker
+from django_layercache.stores.lending import Lender
 from django_layercache.stores.resp import INCOMPLETE, Refusal, is_push, new_reader
 
 __all__ = [
@@ -25,7 +23,6 @@ __all__ = [
     "RESPONSE_TIMEOUT",
     "Wire",
     "Wires",
-    "forget_in_children",
     "was_replaced",
 ]
 
@@ -92,27 +89,25 @@ class Wire:
         self._connection.disconnect()
 
 
-class Wires:
-    """Wires to one server, which are kept for whoever comes next.
+class Wires(Lender[Wire]):
+    """Wires to one server.
 
     *pool* says how to connect: each time one is made, so that a failover is followed. Each new
     wire is shown to *greet* before its first command.
     """
 
     wire_class = Wire
+    failures = (OSError, RedisError)
 
     def __init__(
         self, pool: redis.ConnectionPool, greet: Callable[[Wire], None] = lambda wire: None
     ) -> None:
+        super().__init__()
         self._project_pool = pool  # Sentinel's connections ask it for the address
         self._class = pool.connection_class
         self._greet = greet
-        self._idle: list[Wire] = []
-        self._epoch = 0
-        self.breaker = Breaker()
         self.options = own_options(pool)
-        self.timeout: float = self.options["socket_timeout"]
-        forget_in_children(self)
+        self.timeout = self.options["socket_timeout"]
 
     def exchange(self, commands: bytes, count: int) -> list[Any]:
         """:meth:`Wire.exchange` on one of the wires, or :exc:`StoreUnavailable`."""
@@ -121,18 +116,14 @@ class Wires:
             if self.is_due():
                 self.follow()
             replies = self._exchange(commands, count)
-        except (OSError, RedisError) as error:
-            self.breaker.failed(error)
-            raise StoreUnavailable(f"the Redis server does not answer: {error}") from error
+        except self.failures as error:
+            raise self.failed(error) from error
         self.breaker.succeeded()
         return replies
 
-    def is_due(self) -> bool:
-        """Whether :meth:`follow` is to be called before a wire is used again."""
-        return False
-
-    def follow(self) -> None:
-        """See that the wires lead to where the server is now. May take a while."""
+    def failed(self, error: Exception) -> StoreUnavailable:
+        self.breaker.failed(error)
+        return StoreUnavailable(f"the Redis server does not answer: {error}")
 
     def _exchange(self, commands: bytes, count: int) -> list[Any]:
         wire = self.take()
@@ -167,45 +158,6 @@ class Wires:
             raise
         return wire
 
-    def take(self) -> Wire | None:
-        """A wire that nobody uses, if there is one; to be given to :meth:`keep` afterwards."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
-
-    def keep_new(self) -> None:
-        """Make a wire, for whoever takes one next."""
-        self.keep(self.connect())
-
-    def is_current(self, wire: Wire) -> bool:
-        """Whether *wire* was made after the last :meth:`close`."""
-        return wire.epoch == self._epoch
-
-    def keep(self, wire: Wire) -> None:
-        """Take *wire* back."""
-        if self.is_current(wire):
-            self._idle.append(wire)
-        else:
-            wire.close()
-
-    def retire(self, wire: Wire) -> None:
-        """Close all wires that are as old as *wire*."""
-        if self.is_current(wire):
-            self.close()
-
-    def close(self) -> None:
-        """Close all wires: those that are lent when they come back."""
-        self._epoch += 1
-        idle, self._idle = self._idle, []
-        for wire in idle:
-            wire.close()
-
-    def forget(self) -> None:
-        """Begin anew in a child of the process that made these wires."""
-        self.breaker = Breaker()
-        self.close()
-
 
 def was_replaced(replies: list[Any]) -> bool:
     """Whether the server is no primary any more, or has lost its replicas: another one may be it."""
@@ -233,24 +185,3 @@ def own_options(pool: redis.ConnectionPool) -> dict[str, Any]:
     options["retry_on_timeout"] = False
     options.pop("retry_on_error", None)
     return options
-
-
-class _Forgetful(Protocol):
-    def forget(self) -> None: ...
-
-
-_forgetful: "weakref.WeakSet[_Forgetful]" = weakref.WeakSet()
-
-
-def forget_in_children(forgetful: _Forgetful) -> None:
-    """Have :meth:`forget` called in each child of this process."""
-    _forgetful.add(forgetful)
-
-
-def _after_fork() -> None:
-    for forgetful in list(_forgetful):
-        forgetful.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
