@@ -157,9 +157,17 @@ def replicated() -> Iterator[tuple[RedisServer, RedisServer]]:
 
 
 @pytest.fixture
-def sentinel(replicated: tuple[RedisServer, RedisServer]) -> Iterator[SentinelServer]:
+def way(replicated: tuple[RedisServer, RedisServer]) -> Iterator[Proxy]:
+    """The network through which the Sentinel, and whoever asks it, reach the primary of those two."""
+    made = Proxy(replicated[0])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sentinel(way: Proxy) -> Iterator[SentinelServer]:
     """A Sentinel that looks after those two, and knows both."""
-    server = SentinelServer(replicated[0])
+    server = SentinelServer(way)
     try:
         server.start()
         server.wait_for_replica()

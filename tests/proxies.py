@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tests.services import HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.services import Server
 
 
@@ -57,6 +59,15 @@ class Proxy:
                     sink.sendall(data)
         self._end(source)
         self._end(sink)
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Swallow the answers for the length of the block; the connections are there afterwards."""
+        self.swallow_answers = True
+        try:
+            yield
+        finally:
+            self.swallow_answers = False
 
     def cut(self) -> None:
         """Break all connections; new ones are welcome."""

@@ -10,6 +10,8 @@ from tests.services import HOST, RedisServer, free_port, wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.proxies import Proxy
+
 
 class ClusterNode(RedisServer):
     """One node of a Redis Cluster."""
@@ -34,13 +36,13 @@ class ClusterNode(RedisServer):
 
 
 class SentinelServer(RedisServer):
-    """A Redis Sentinel that looks after the primary on *primary*, alone, and loses its patience soon."""
+    """A Redis Sentinel that looks after the primary behind *way*, alone, and loses its patience soon."""
 
     name = "redis-sentinel"
 
-    def __init__(self, primary: RedisServer) -> None:
+    def __init__(self, way: Proxy) -> None:
         super().__init__()
-        self.primary = primary
+        self.way = way
         self.service = f"shop{self.port}"
 
     def prepare(self) -> None:
@@ -48,7 +50,7 @@ class SentinelServer(RedisServer):
         lines = [
             f"port {self.port}",
             f"bind {self.host}",
-            f"sentinel monitor {self.service} {self.host} {self.primary.port} 1",
+            f"sentinel monitor {self.service} {self.host} {self.way.port} 1",
             f"sentinel down-after-milliseconds {self.service} 300",
             f"sentinel failover-timeout {self.service} 3000",
         ]

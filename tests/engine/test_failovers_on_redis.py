@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import redis
 from redis.cluster import RedisCluster as Client
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from django_layercache.engine import Engine
 from django_layercache.engine.outages import Outages
@@ -20,7 +21,7 @@ from django_layercache.stores.redis import RedisStore
 from tests.engine.test_outages import ListOutbox, until_paid
 from tests.engine.tools import recipe
 from tests.proxies import Proxy
-from tests.redis_services import RedisCluster
+from tests.redis_services import RedisCluster, SentinelServer
 from tests.services import RedisServer, wait_for
 
 Two = tuple[RedisServer, RedisServer]
@@ -218,6 +219,60 @@ def at_work(site: Site, processes: Sequence[Engine]) -> Iterator[None]:
         for thread in threads:
             thread.join()
     assert not failures
+
+
+#: Of seconds: how long a read or a write may take while the primary is away, on a loaded machine.
+BOUND = 5
+
+
+class SentinelSite(Site):
+    """The same with a Sentinel, which notices by itself that the primary is away."""
+
+    def __init__(self, servers: Two, way: Proxy, sentinel: SentinelServer) -> None:
+        super().__init__(servers)
+        self.way = way
+        self.sentinel = sentinel
+
+    def new_store(self, replicas: int) -> RedisStore:
+        manager = Sentinel([(self.sentinel.host, self.sentinel.port)])
+        pool = SentinelConnectionPool(self.sentinel.service, manager)
+        return RedisStore(pool, grace=0.2, replicas=replicas)
+
+    def read(self, engine: Engine) -> bool:
+        with bounded():
+            return super().read(engine)
+
+    def write(self, engine: Engine) -> None:
+        with bounded():
+            super().write(engine)
+
+    def fail_over(self) -> None:
+        wait_for(lambda: self.sentinel.primary_port == self.servers[1].port)
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < BOUND
+
+
+@pytest.mark.parametrize("how", ("stopped", "cut off"))
+def test_nothing_stale_is_read_and_nobody_waits_while_a_primary_is_given_up_and_comes_back(
+    how: str,
+    replicated: Two,
+    way: Proxy,
+    sentinel: SentinelServer,
+) -> None:
+    site = SentinelSite(replicated, way, sentinel)
+    processes = [site.new_process(0) for _ in range(3)]
+    with at_work(site, processes):
+        with replicated[0].paused() if how == "stopped" else way.deaf():
+            site.fail_over()
+            wait_for(lambda: _answers(processes[0]))
+        assert "role:master" in replicated[0].ask("INFO", "replication"), "it knows it already"
+    site.until_hit(processes[1])
+    site.close()
 
 
 class ClusterSite(Site):

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.handlers import make_store
 from django_layercache.stores import sentinel as sentinels
 from django_layercache.stores.base import PENDING, Entry
 from django_layercache.stores.redis import RedisStore
+from tests.proxies import Proxy
 from tests.redis_services import SentinelServer
 from tests.services import RedisServer, wait_for
 from tests.stores.outages import token_of, until_back
@@ -62,17 +64,20 @@ def test_a_primary_that_dies_is_followed_and_nothing_old_is_trusted(
     assert reading.states["a"] not in {before, PENDING}
 
 
+@pytest.mark.parametrize("how", ("stopped", "cut off"))
 def test_a_primary_that_was_given_up_and_does_not_know_it_is_not_read_from(
+    how: str,
     new_store: Callable[[], RedisStore],
     replicated: Two,
+    way: Proxy,
     sentinel: SentinelServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It was stopped, so its connections are as good as before. Another process has followed its successor."""
-    monkeypatch.setattr(sentinels, "ASK_EVERY", 0.0)
+    """The connections to it are as good as before. Another process has followed its successor."""
+    monkeypatch.setattr(sentinels, "ASK_EVERY", 60.0)  # it is asked sooner where it is impatient
     store, other = new_store(), new_store()
     before = token_of(store, "a")
-    with replicated[0].paused():
+    with replicated[0].paused() if how == "stopped" else way.deaf():
         wait_for(lambda: sentinel.primary_port == replicated[1].port)
         until_back(other, within=20)
         other.mark("w", ["a"], LEASE)
@@ -81,15 +86,70 @@ def test_a_primary_that_was_given_up_and_does_not_know_it_is_not_read_from(
     assert token_of(store, "a") == token_of(other, "a") != before
 
 
+def test_a_primary_that_may_have_a_successor_by_now_is_not_read_from(
+    new_store: Callable[[], RedisStore], replicated: Two, sentinel: SentinelServer
+) -> None:
+    """The Sentinel has lost its patience, and is looking for one."""
+    replicated[1].kill()
+    store = new_store()
+    store.read(None, ["a"])
+    with replicated[0].paused():
+        wait_for(lambda: "s_down" in sentinel.ask("SENTINEL", "MASTER", sentinel.service))
+        with pytest.raises(StoreUnavailable, match="successor"):
+            store.read(None, ["a"])
+    until_back(store, within=20)
+
+
+STATE = {
+    "ip": "a",
+    "port": 1,
+    "config-epoch": 0,
+    "flags": "master",
+    "quorum": "2",
+    "num-other-sentinels": 2,
+    "down-after-milliseconds": 5000,
+    "last-ping-sent": 0,
+    "last-ok-ping-reply": 0,
+}
+BLIND = {**STATE, "last-ping-sent": 4000}
+CUT_OFF = {**STATE, "flags": "master,disconnected", "last-ok-ping-reply": 6000}
+LATER = {**STATE, "ip": "b", "config-epoch": 1}
+
+
+@pytest.mark.parametrize(
+    ("states", "patience"),
+    (
+        ((STATE, STATE, STATE), 5),
+        ((STATE, STATE, None), 5),
+        ((STATE, STATE, BLIND), 5),
+        ((STATE, BLIND, BLIND), 1),
+        ((STATE, BLIND, None), 1),
+        ((STATE, CUT_OFF, CUT_OFF), -1),
+        ((STATE, None, None), 0),
+        ((STATE,), 5),  # the alias names no more
+        ((STATE, STATE, LATER), 5),
+        ((STATE, None, LATER), 5),
+    ),
+)
+def test_a_primary_counts_until_enough_of_its_sentinels_can_have_lost_their_patience(
+    states: tuple[Any, ...], patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = iter(states)
+    monkeypatch.setattr(sentinels.Primary, "_ask", lambda self, sentinel: next(asked))
+    manager = Sentinel([("127.0.0.1", 1)] * len(states))
+    primary = sentinels.Primary(SentinelConnectionPool("shop", manager))
+    (ip, _), left = primary.find()
+    assert (ip, left) == ("b" if LATER in states else "a", patience)
+
+
 def test_sentinels_are_asked_now_and_then_only(
     new_store: Callable[[], RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sentinels, "ASK_EVERY", 60.0)
+    monkeypatch.setattr(sentinels, "_patience", lambda state: 60.0)
     asked = []
-    ask = sentinels.Primary.get_master_address
-    monkeypatch.setattr(
-        sentinels.Primary, "get_master_address", lambda self: asked.append(1) or ask(self)
-    )
+    find = sentinels.Primary.find
+    monkeypatch.setattr(sentinels.Primary, "find", lambda self: asked.append(1) or find(self))
     store = new_store()
     for _ in range(20):
         store.read(None, ["a"])

@@ -5,6 +5,10 @@ Sentinels reach it: with tokens from before the first commit that its successor 
 Sentinels are asked where the primary is not only when a wire is made, but once in a while as well,
 and before the wires are used. Of what they say the latest counts, not the first: the Sentinel that
 a partition has left with the old primary answers, too.
+
+What they say counts for as long as it cannot have changed. Each of them knows for how long it has
+been waiting for the primary's answer, and it takes as many as their quorum to lose patience before
+there is a successor. One that does not answer us may have lost it already.
 """
 
 import time
@@ -24,7 +28,7 @@ from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wir
 
 __all__ = ["ASK_EVERY", "SentinelWires", "has_sentinels"]
 
-#: Seconds: for so long a process may go on with a primary that has a successor.
+#: In seconds. A successor that an administrator has asked for may go unnoticed for so long.
 ASK_EVERY = 1.0
 
 Address = tuple[str, int]
@@ -55,11 +59,19 @@ class Primary:
 
     def get_master_address(self) -> Address:
         """Its address, of the last failover that any of the Sentinels knows of."""
+        return self.find()[0]
+
+    def find(self) -> tuple[Address, float]:
+        """The address, and for how many seconds from before this call on nobody else can be the primary."""
         states = [state for state in map(self._ask, self._sentinels) if state is not None]
         if not states:
             raise RedisConnectionError(f"no Sentinel knows {self.service_name!r}")
-        latest = max(states, key=lambda state: int(state["config-epoch"]))
-        return latest["ip"], int(latest["port"])
+        latest = max(states, key=_epoch)
+        silent = min(latest["num-other-sentinels"] + 1, len(self._sentinels)) - len(states)
+        patience = [0.0] * silent
+        patience += [_patience(state) for state in states if _epoch(state) == _epoch(latest)]
+        enough = min(int(latest["quorum"]), len(patience))
+        return (latest["ip"], int(latest["port"])), sorted(patience)[enough - 1]
 
     def _ask(self, sentinel: tuple[redis.Redis, Breaker]) -> dict[str, Any] | None:
         client, breaker = sentinel
@@ -96,11 +108,26 @@ class SentinelWires(Wires):
         now = time.monotonic()
         if now < self._ask_at:
             return
-        address = self._primary.get_master_address()
+        address, patience = self._primary.find()
         if address != self._address:
             self.close()
             self._address = address
-        self._ask_at = now + ASK_EVERY
+        if patience <= 0:
+            raise RedisConnectionError(
+                "so many Sentinels are silent, or miss it, that it may have a successor"
+            )
+        self._ask_at = now + min(patience, ASK_EVERY)
+
+
+def _epoch(state: dict[str, Any]) -> int:
+    return int(state["config-epoch"])
+
+
+def _patience(state: dict[str, Any]) -> float:
+    """How many seconds the Sentinel that says *state* waits before it misses the primary."""
+    is_cut_off = "disconnected" in state["flags"]
+    waited = state["last-ok-ping-reply" if is_cut_off else "last-ping-sent"]
+    return float(state["down-after-milliseconds"] - waited) / 1000
 
 
 def _patient(pool: redis.ConnectionPool) -> dict[str, Any]:
