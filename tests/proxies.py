@@ -12,13 +12,13 @@ from tests.services import HOST
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.services import Server
+    from tests.services import RedisServer
 
 
 class Nowhere:
     """A server at whose address nobody is."""
 
-    port = 1
+    public_port = 1
 
 
 class Proxy:
@@ -27,8 +27,8 @@ class Proxy:
     `swallow_answers`: the server gets and does what it is told, and nobody hears of it.
     """
 
-    def __init__(self, target: Server | Nowhere) -> None:
-        self.target: Server | Nowhere = target
+    def __init__(self, target: RedisServer | Nowhere) -> None:
+        self.target: RedisServer | Nowhere = target
         self.swallow_answers = False
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
@@ -42,7 +42,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                far = socket.create_connection((HOST, self.target.port))
+                far = socket.create_connection((HOST, self.target.public_port))
             except OSError:
                 near.close()
                 continue

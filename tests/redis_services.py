@@ -10,6 +10,7 @@ from tests.services import HOST, RedisServer, free_port, wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.certificates import Certificate
     from tests.proxies import Proxy
 
 
@@ -18,12 +19,13 @@ class ClusterNode(RedisServer):
 
     name = "redis-cluster"
 
-    def __init__(self, port: int | None = None) -> None:
-        super().__init__(port)
+    def __init__(self, certificate: Certificate | None = None) -> None:
+        super().__init__(certificate=certificate)
         self.bus = free_port()
 
-    def command(self) -> list[str]:
-        settings = {
+    def settings(self) -> dict[str, str]:
+        return super().settings() | {
+            "tls-cluster": "no" if self.certificate is None else "yes",
             "cluster-enabled": "yes",
             "cluster-port": str(self.bus),
             "cluster-config-file": "nodes.conf",
@@ -32,7 +34,6 @@ class ClusterNode(RedisServer):
             "cluster-replica-validity-factor": "0",
             "repl-diskless-sync-delay": "0",
         }
-        return super().command() + [part for k, v in settings.items() for part in (f"--{k}", v)]
 
 
 class SentinelServer(RedisServer):
@@ -40,8 +41,8 @@ class SentinelServer(RedisServer):
 
     name = "redis-sentinel"
 
-    def __init__(self, way: Proxy) -> None:
-        super().__init__()
+    def __init__(self, way: Proxy, certificate: Certificate | None = None) -> None:
+        super().__init__(certificate=certificate)
         self.way = way
         self.service = f"shop{self.port}"
 
@@ -53,6 +54,7 @@ class SentinelServer(RedisServer):
             f"sentinel monitor {self.service} {self.host} {self.way.port} 1",
             f"sentinel down-after-milliseconds {self.service} 300",
             f"sentinel failover-timeout {self.service} 3000",
+            *(f"{name} {value}" for name, value in self.settings().items()),
         ]
         (self.directory / "sentinel.conf").write_text("\n".join(lines) + "\n")
 
@@ -74,9 +76,9 @@ class RedisCluster:
 
     SLOTS = 16384
 
-    def __init__(self, replicas: int = 0) -> None:
-        self.primaries = [ClusterNode() for _ in range(3)]
-        self.replicas = [ClusterNode() for _ in range(replicas)]
+    def __init__(self, replicas: int = 0, certificate: Certificate | None = None) -> None:
+        self.primaries = [ClusterNode(certificate) for _ in range(3)]
+        self.replicas = [ClusterNode(certificate) for _ in range(replicas)]
 
     @property
     def nodes(self) -> list[ClusterNode]:
@@ -97,7 +99,7 @@ class RedisCluster:
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             node.ask("CLUSTER", "ADDSLOTS", *range(first, end))
         for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", HOST, self.primaries[0].port, self.primaries[0].bus)
+            node.ask("CLUSTER", "MEET", HOST, self.primaries[0].public_port, self.primaries[0].bus)
         wait_for(lambda: all(self.is_whole(node) for node in self.nodes))
         for node in self.replicas:
             node.ask("CLUSTER", "REPLICATE", self.primaries[0].ask("CLUSTER", "MYID"))

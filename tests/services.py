@@ -26,6 +26,8 @@ from mirakuru.exceptions import ProcessFinishedWithError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.certificates import Certificate
+
 HOST = "127.0.0.1"
 TIMEOUT = 30  # seconds to start or to end; mirakuru's default is an hour
 
@@ -187,6 +189,16 @@ class RedisServer(Server):
     name = "redis"
     package = "redis-server"
 
+    def __init__(self, port: int | None = None, *, certificate: Certificate | None = None) -> None:
+        super().__init__(port)
+        #: It speaks TLS with this one, on a port of its own; what a test asks it goes without.
+        self.certificate = certificate
+        self.public_port = self.port if certificate is None else free_port()
+
+    def settings(self) -> dict[str, str]:
+        """What is not as by default."""
+        return {} if self.certificate is None else self.certificate.settings(self.public_port)
+
     @classmethod
     def program(cls) -> str | None:
         # LAYERCACHE_REDIS names another one than the machine's: Valkey, another version.
@@ -197,12 +209,14 @@ class RedisServer(Server):
             self.program() or "redis-server",
             *("--bind", self.host, "--port", str(self.port)),
             *("--save", "", "--appendonly", "no", "--databases", "16"),
+            *(part for name, value in self.settings().items() for part in (f"--{name}", value)),
         ]
 
     @property
     def url(self) -> str:
         """The address in the form that Django's and django-redis's `LOCATION` take."""
-        return f"redis://{self.host}:{self.port}/0"
+        scheme = "redis" if self.certificate is None else "rediss"
+        return f"{scheme}://{self.host}:{self.public_port}/0"
 
     def ask(self, *command: str | int) -> str:
         """The answer to *command*, from redis-cli."""
@@ -220,7 +234,7 @@ class RedisServer(Server):
         """Become a replica of *primary*, and wait until what it holds is here."""
         self.ask("CONFIG", "SET", "repl-diskless-sync-delay", 0)
         primary.ask("CONFIG", "SET", "repl-diskless-sync-delay", 0)
-        self.ask("REPLICAOF", primary.host, primary.port)
+        self.ask("REPLICAOF", primary.host, primary.public_port)
         wait_for(lambda: "master_link_status:up" in self.ask("INFO", "replication"))
 
     def promote(self) -> None:

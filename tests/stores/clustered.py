@@ -6,11 +6,13 @@ from redis.cluster import RedisCluster
 
 
 class ClusterClient(RedisCacheClient):
-    _cluster = None
+    def __init__(self, servers, **options):
+        super().__init__(servers, **options)
+        self._options, self._cluster = options, None
 
     def get_client(self, key=None, *, write=False):
         if self._cluster is None:
-            self._cluster = RedisCluster.from_url(self._servers[0])
+            self._cluster = RedisCluster.from_url(self._servers[0], **self._options)
         return self._cluster
 
 
@@ -24,7 +26,9 @@ class ClusterFactory(ConnectionFactory):
     clusters = {}
 
     def get_connection(self, params):
-        url = params["url"]
+        options = {**params, **self.pool_cls_kwargs}
+        url = options.pop("url")
+        del options["parser_class"]
         if url not in self.clusters:
-            self.clusters[url] = RedisCluster.from_url(url)
+            self.clusters[url] = RedisCluster.from_url(url, **options)
         return self.clusters[url]

@@ -101,7 +101,7 @@ def test_loops_at_the_same_time_have_a_wire_each(
 
 
 def test_tls_is_spoken_on_a_loop(tls_server: TlsServer) -> None:
-    store = RedisStore(tls_server.pool(ssl_ca_certs=str(tls_server.certificate)), grace=0.0)
+    store = RedisStore(tls_server.pool(ssl_ca_certs=str(tls_server.certificate.path)), grace=0.0)
     asyncio.run(works(store))
     store.close()
 

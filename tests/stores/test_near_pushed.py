@@ -300,7 +300,7 @@ def test_a_beat_confirms_itself_and_no_other(own: Tier) -> None:
 
 
 def test_it_is_told_of_by_tls_too(tls_server: test_wires.TlsServer) -> None:
-    tier = Tier(tls_server.pool(ssl_ca_certs=str(tls_server.certificate)))
+    tier = Tier(tls_server.pool(ssl_ca_certs=str(tls_server.certificate.path)))
     tier.learn("a", "b")
     tier.other.release("w", ["a"])
     until(lambda: not is_known(tier.known, "a"))

@@ -1,7 +1,6 @@
 """The hot path's connections, on real servers and with everything that `CACHES` can say about one."""
 
 import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores import resp
 from django_layercache.stores.base import Entry
 from django_layercache.stores.redis import RedisStore
-from tests.services import RedisServer, free_port
+from tests.certificates import Certificate
+from tests.services import RedisServer
 
 
 def works(store: RedisStore) -> None:
@@ -127,40 +127,24 @@ def test_a_wire_goes_through_a_socket_in_the_file_system() -> None:
 
 
 class TlsServer(RedisServer):
-    """One that speaks nothing but TLS on its second port, with a certificate of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__()
-        self.tls_port = free_port()
-        self.certificate, self.key = directory / "certificate.pem", directory / "key.pem"
-        request = (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        )
-        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-        files = ["-keyout", str(self.key), "-out", str(self.certificate)]
-        subprocess.run([*request.split(), *names, *files], check=True, capture_output=True)
-
-    def command(self) -> list[str]:
-        files = ["--tls-cert-file", str(self.certificate), "--tls-key-file", str(self.key)]
-        port = ["--tls-port", str(self.tls_port), "--tls-auth-clients", "no"]
-        return [*super().command(), *port, *files]
+    """One that speaks TLS with a certificate of its own."""
 
     def pool(self, **options: Any) -> redis.ConnectionPool:
         return redis.ConnectionPool(
-            connection_class=redis.SSLConnection, host=self.host, port=self.tls_port, **options
+            connection_class=redis.SSLConnection, host=self.host, port=self.public_port, **options
         )
 
 
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[TlsServer]:
-    server = TlsServer(tmp_path)
+    server = TlsServer(certificate=Certificate(tmp_path))
     server.start()
     yield server
     server.stop()
 
 
 def test_a_wire_speaks_tls_and_trusts_whom_the_project_trusts(tls_server: TlsServer) -> None:
-    store = RedisStore(tls_server.pool(ssl_ca_certs=str(tls_server.certificate)), grace=0.0)
+    store = RedisStore(tls_server.pool(ssl_ca_certs=str(tls_server.certificate.path)), grace=0.0)
     works(store)
     store.close()
     with pytest.raises(StoreUnavailable):

@@ -21,8 +21,9 @@ from redis.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
+from redis.sentinel import SentinelManagedConnection
 
-from django_layercache.exceptions import StoreUnavailable
+from django_layercache.exceptions import InvalidSetting, StoreUnavailable
 from django_layercache.stores.breaker import Breaker
 from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
 
@@ -95,6 +96,11 @@ class SentinelWires(Wires):
     def __init__(
         self, pool: redis.ConnectionPool, greet: Callable[[Wire], None] = lambda wire: None
     ) -> None:
+        if not issubclass(pool.connection_class, SentinelManagedConnection):
+            raise InvalidSetting(
+                "redis-py has no rediss:// for what Sentinels look after. Say redis://, and "
+                "'ssl': True among the options of the connections."
+            )
         super().__init__(pool, greet)
         self._primary = Primary(pool)
         self.options["connection_pool"] = self._primary
