@@ -31,7 +31,7 @@ def main() -> int:
     report = Report(arguments.most)
     with ExitStack() as stack:
         servers = start_servers(stack, arguments.database, arguments.store)
-        place = Place(arguments.database, arguments.store, arguments.autocommit, servers)
+        place = Place(arguments.database, arguments.store, arguments.autocommit, servers, arguments.remember)
         print(f"Django of {source.name}: {place}, {len(groups)} groups", flush=True)
         for number, group in enumerate(groups, 1):
             run = Run(source, WORK, place, group, arguments.limit)
@@ -64,6 +64,13 @@ def parse() -> argparse.Namespace:
         "--autocommit",
         action="store_true",
         help="no transaction around each test: all commits are real (much slower)",
+    )
+    parser.add_argument(
+        "--remember",
+        type=int,
+        default=20,
+        metavar="N",
+        help="after each commit, ask the latest N queries of the test again (%(default)s)",
     )
     parser.add_argument("--anew", action="store_true", help="run plain Django again, too")
     parser.add_argument("--limit", type=int, default=1200, help="seconds for a group (%(default)s)")

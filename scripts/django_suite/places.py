@@ -18,6 +18,7 @@ class Place:
     store: str
     autocommit: bool
     servers: dict[str, Any]
+    remember: int
 
     def __str__(self) -> str:
         how = "autocommit" if self.autocommit else "transactions"
@@ -38,6 +39,7 @@ class Place:
             "autocommit": self.autocommit,
             "postgres": self.servers.get("postgresql"),
             "redis": self.servers.get("redis"),
+            "remember": self.remember,
             "namespace": namespace,
         }
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db.models.sql.constants import SINGLE
+from remembering import Memory
 
 __all__ = ["results", "watch"]
 
@@ -23,18 +24,22 @@ def results() -> dict[str, Any]:
     return {"counts": _counts, "reasons": dict(_reasons.most_common(100)), "wrong": _wrong}
 
 
-def watch() -> None:
+def watch(remembered: int) -> None:
+    """Watch from now on; of each test the latest *remembered* queries are asked again after each commit."""
     from django.test import SimpleTestCase
 
     from django_layercache.querysets import reads
 
-    reads._cached = _watched_cached(reads._cached)
+    memory = Memory(remembered, _ask_again(reads._cached), _counts)
+    memory.watch()
+    reads._cached = _watched_cached(reads._cached, memory)
     reads._recorded = _watched_recorded(reads._recorded)
     reads._unknown = _watched_unknown(reads._unknown)
     run = SimpleTestCase.run
 
     def run_test(self: Any, result: Any = None) -> Any:
         _running[0] = self.id()
+        memory.forget()
         return run(self, result)
 
     SimpleTestCase.run = run_test
@@ -63,23 +68,17 @@ def _watched_recorded(original: Any) -> Any:
     return recorded
 
 
-def _watched_cached(original: Any) -> Any:
-    def ask(*args: Any) -> tuple[Any, Any]:
-        from django_layercache import trace
-
-        with trace() as events:
-            value = original(*args)
-        return value, events[-1]
-
+def _watched_cached(original: Any, memory: Memory) -> Any:
     def cached(plan: Any, policy: Any, run: Any, result_type: Any) -> Any:
-        value, event = ask(plan, policy, run, result_type)
+        value, event = _ask(original, plan, policy, run, result_type)
+        memory.add(plan, policy, run, result_type, _spelt(value, result_type))
         if event.outcome == "hit":
             _counts["hit"] += 1
             _doubt(plan, run, result_type, value)
             return value
         _note(event.outcome, event.reason)
         try:
-            second, _ = ask(plan, policy, _refuse, result_type)
+            second, _ = _ask(original, plan, policy, _refuse, result_type)
         except _Asked:
             _counts["second time: asked" + _because(event.reason)] += 1
             return value
@@ -89,6 +88,27 @@ def _watched_cached(original: Any) -> Any:
         return value
 
     return cached
+
+
+def _ask(cached: Any, *args: Any) -> tuple[Any, Any]:
+    """What ``reads._cached`` returns, and what happened."""
+    from django_layercache import trace
+
+    with trace() as events:
+        value = cached(*args)
+    return value, events[-1]
+
+
+def _ask_again(original: Any) -> Any:
+    def ask_again(plan: Any, asked: Any) -> tuple[bool, Any]:
+        with _unlogged(plan.compiler.connection):
+            value, event = _ask(original, plan, asked.policy, asked.run, asked.result_type)
+        is_hit = event.outcome == "hit"
+        if is_hit:
+            _doubt(plan, asked.run, asked.result_type, value)
+        return is_hit, _spelt(value, asked.result_type)
+
+    return ask_again
 
 
 def _because(reason: str) -> str:

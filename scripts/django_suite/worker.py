@@ -47,7 +47,7 @@ class Runner(DiscoverRunner):
         import watching
 
         if not OPTIONS["plain"]:
-            watching.watch()
+            watching.watch(OPTIONS["remember"])
         result = super().run_suite(suite, **kwargs)
         failures = {test.id(): text for test, text in [*result.failures, *result.errors]}
         failures |= {test.id(): "unexpected success" for test in result.unexpectedSuccesses}

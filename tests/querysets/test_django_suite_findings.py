@@ -1,6 +1,7 @@
 """What a run of Django's own tests, with every model's queries cached, has brought to light."""
 
 import asyncio
+from contextlib import contextmanager
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
@@ -177,3 +178,36 @@ def test_a_session_that_shows_times_in_its_own_way_is_not_answered_like_another(
     finally:
         local_world.execute(undo)
         local_world.connection.close()
+
+
+@pytest.fixture
+def parallel_database(world):
+    """What each worker of a parallel test run does: it takes a copy of the test database, made anew for each run."""
+    creation, connection = world.connection.creation, world.connection
+    own, copy = connection.settings_dict["NAME"], creation.get_test_db_clone_settings("9")["NAME"]
+
+    @contextmanager
+    def copied():
+        creation.clone_test_db("9", verbosity=0, autoclobber=True)
+        connection.close()
+        connection.settings_dict["NAME"] = copy
+        try:
+            yield
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = own
+
+    yield copied
+    creation._destroy_test_db(copy, verbosity=0)
+
+
+@pytest.mark.parametrize("alias", [POSTGRES], indirect=True)
+def test_a_database_that_was_made_anew_is_not_the_one_that_had_its_name(world, parallel_database):
+    def names():
+        return list(world.all(Author).order_by("name").values_list("name", flat=True))
+
+    with parallel_database():
+        warm(names)
+    world.new(Author, name="Zoe")
+    with parallel_database():
+        assert cached(names) == uncached(names)

@@ -66,6 +66,7 @@ def test_a_statement_changes_the_tables_that_it_names(sql, tables):
         "COPY blog_post (a) FROM STDIN; DELETE FROM blog_post",
         "COPY (SELECT refresh_everything()) TO STDOUT",
         "COPY BINARY blog_post FROM '/tmp/file'",
+        'CREATE DATABASE "x" WITH TEMPLATE "y"',
         "this is not SQL",
         "TRUNCATE TABLE blog_post RESTART IDENTITY CASCADE",
         "UPDATE blog_post SET a = 1 " + "-- long " * 5000,

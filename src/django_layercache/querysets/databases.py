@@ -3,7 +3,7 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from types import FunctionType, NoneType
 from typing import Any
@@ -68,10 +68,21 @@ class Database:
         if self._identity:
             place = (self._identity,)
         if place != self._place:
-            identity = (self.connection.vendor, *map(str, place), *self._lifetime(str(place[0])))
-            self._content = hashlib.blake2b(repr(identity).encode(), digest_size=4).hexdigest()
+            self._content = self._digits(place)
             self._place = place
         return self._content
+
+    def contents_called(self, name: str) -> Iterator[str]:
+        """The digits of the database *name* on this server, as others know it."""
+        said = self.connection.settings_dict
+        yield self._digits((name, said.get("HOST"), said.get("PORT")))
+        for options in conf.mapping("DATABASES").values():
+            if isinstance(options, Mapping) and options.get("identity"):
+                yield self._digits((options["identity"],))  # perhaps its own
+
+    def _digits(self, place: tuple[Any, ...]) -> str:
+        identity = (self.connection.vendor, *map(str, place), *self._lifetime(str(place[0])))
+        return hashlib.blake2b(repr(identity).encode(), digest_size=4).hexdigest()
 
     def _lifetime(self, name: str) -> tuple[str, ...]:
         """What an in-memory database dies with, before another one takes its name."""

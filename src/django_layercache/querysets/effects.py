@@ -21,7 +21,7 @@ class Effect:
     may read from a snapshot although others of the connection do not. ``may_end``: one of several
     statements may end the open transaction, and another one begin the next. ``calls``: the
     functions of which nobody knows what they do; but for them, ``own_reads`` and ``own_writes`` would
-    be all.
+    be all. ``databases`` are made or dropped, whole, by these names.
     """
 
     reads: Tables | None = _NONE
@@ -36,6 +36,7 @@ class Effect:
     calls: frozenset[str] = frozenset()
     own_reads: Tables | None = _NONE
     own_writes: Tables = _NONE
+    databases: frozenset[str] = frozenset()
 
     @property
     def changes_nothing(self) -> bool:

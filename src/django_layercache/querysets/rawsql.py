@@ -8,6 +8,7 @@ that is not plainly a query is such a doubt.
 import re
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 
 from django_layercache.querysets.effects import ANYTHING, NOTHING, Control, Effect
 from django_layercache.querysets.sqlfunctions import KNOWN, VOLATILE, spelt, unknown_functions
@@ -22,6 +23,9 @@ _PART = r"(?:[\"`][^\"`]+[\"`]|[\w$]+)"
 _NAME = re.compile(rf"\s+((?:{_PART}\.)*({_PART}))")
 _COPIES = re.compile(rf"\s+(?:{_PART}\.)*({_PART})\s*(?:\([^()]*\)\s*)?(FROM|TO)\b", re.IGNORECASE)
 _COPIES_QUERY = re.compile(r"\s*\((.*)\)\s*TO\b", re.IGNORECASE | re.DOTALL)
+_DATABASE = re.compile(
+    rf"\b(?:CREATE|DROP)\s+DATABASE(?:\s+IF(?:\s+NOT)?\s+EXISTS)?\s+({_PART})", re.IGNORECASE
+)
 _PREPARES_TRANSACTION = re.compile(r".*?\bPREPARE\s+TRANSACTION\b", re.IGNORECASE | re.DOTALL)
 #: What else a session can be told that decides about the answers to others' statements: where tables
 #: are looked for, what the policies of rows look at (the role, variables with a dot in their name),
@@ -68,6 +72,9 @@ def effect_of(sql: str, vendor: str) -> Effect:
 @lru_cache(maxsize=2048)
 def _effect_of(sql: str, vendor: str) -> Effect:
     effect = _effect_on_rows(sql, vendor)
+    if effect.writes is None and (names := _DATABASE.findall(sql)):
+        spellings = [(name.strip('"`'), name.lower()) for name in names]
+        effect = replace(effect, databases=frozenset(chain.from_iterable(spellings)))
     if effect.writes is None and _has_several_statements(sql) and _ENDS.search(sql):
         effect = replace(effect, may_end=True)
     if not _MEANING.search(sql):

@@ -14,6 +14,7 @@ from django_layercache import tags
 from django_layercache.querysets import policies, triggered
 from django_layercache.querysets.bindings import MOST_ROWS, bindings_of, bound_rows, row_key
 from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.databases import Database
 from django_layercache.querysets.rawsql import Effect
 from django_layercache.querysets.tables import table_of
 
@@ -111,12 +112,19 @@ def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     database = state_of(connection).database
     if effect.writes is None or any(map(_may_be_view, effect.writes)):
         triggered.forget()
-        return {tags.database(database)}
+        return {tags.database(database), *_databases(effect, connection)}
     tables = set(effect.writes)
     for table in effect.deletes:
         for model in table_of(table).models:
             tables.update(_cascades(model))
     return {tag for table in tables for tag in tags_of_rows(database, table, None)}
+
+
+def _databases(effect: Effect, connection: BaseDatabaseWrapper) -> Iterator[str]:
+    """Databases that were not there before, or are no longer: another may have had the name."""
+    for name in effect.databases:
+        for content in Database(connection).contents_called(name):
+            yield tags.database(content)
 
 
 def _may_be_view(table: str) -> bool:

@@ -1,0 +1,107 @@
+"""Asks again, after each commit and each rollback, everything that the running test has asked so far.
+
+A suite asks little twice. This makes of each of its writes a question to each of the answers before it: what still
+comes from the cache has to be what the database says now, and what does not should have changed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Memory"]
+
+
+@dataclass
+class Asked:
+    """A query, and what it returned last; ``run`` asks the database."""
+
+    compiler: Any
+    statement: tuple[str, Any]
+    policy: Any
+    run: Callable[[], Any]
+    result_type: Any
+    said: Any
+
+
+class Memory:
+    """The latest *most* queries of a test. *ask_again* says whether an answer came from the cache, and what it was."""
+
+    def __init__(
+        self, most: int, ask_again: Callable[[Any, Asked], tuple[bool, Any]], counts: Counter[str]
+    ) -> None:
+        self._most = most
+        self._ask_again = ask_again
+        self._counts = counts
+        self._asked: dict[str, Asked] = {}
+        self._statement: tuple[Any, Any] = (None, None)
+        self._is_asking = False
+
+    def watch(self) -> None:
+        from django_layercache.querysets import reads, transactions
+
+        self._plan_of = reads.plan_of
+        reads.plan_of = self._plan_and_note
+        for name in ("writing", "committing", "rolling_back", "perhaps_ending"):
+            setattr(transactions, name, self._then_ask(getattr(transactions, name)))
+
+    def _plan_and_note(self, compiler: Any, sql: str, params: Any) -> Any:
+        plan = self._plan_of(compiler, sql, params)
+        self._statement = plan, (sql, params)
+        return plan
+
+    def forget(self) -> None:
+        self._asked.clear()
+
+    def add(self, plan: Any, policy: Any, run: Any, result_type: Any, said: Any) -> None:
+        """*plan* has been asked, and the answer was *said*."""
+        planned, statement = self._statement
+        if planned is not plan or self._is_asking:
+            return
+        key = f"{plan.key}:{result_type}"
+        self._asked.pop(key, None)
+        self._asked[key] = Asked(plan.compiler, statement, policy, run, result_type, said)
+        if len(self._asked) > self._most:
+            del self._asked[next(iter(self._asked))]
+
+    def _then_ask(self, around: Any) -> Any:
+        @contextmanager
+        def around_and_ask(connection: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
+            with around(connection, *args, **kwargs):
+                yield
+            self._ask(connection)
+
+        return around_and_ask
+
+    def _ask(self, connection: Any) -> None:
+        from django_layercache.querysets.connections import state_of
+        from django_layercache.querysets.watching import is_ours, not_dealt_with
+
+        if self._is_asking or is_ours() or state_of(connection).in_transaction:
+            return
+        self._is_asking = True
+        try:
+            with not_dealt_with():
+                for key, asked in list(self._asked.items()):
+                    if asked.compiler.connection is connection and not self._is_as_before(asked):
+                        self._asked.pop(key, None)
+        finally:
+            self._is_asking = False
+
+    def _is_as_before(self, asked: Asked) -> bool:
+        """Whether it can be asked at all."""
+        plan = self._plan_of(asked.compiler, *asked.statement)
+        if plan.unknown or plan.uncacheable:
+            return False
+        try:
+            is_hit, said = self._ask_again(plan, asked)
+        except Exception:  # the table is gone, say
+            return False
+        if is_hit:
+            outcome = "served"
+        else:
+            outcome = "rebuilt, as it was" if said == asked.said else "rebuilt, changed"
+        self._counts[f"after a commit: {outcome}"] += 1
+        asked.said = said
+        return True
