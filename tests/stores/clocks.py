@@ -158,7 +158,7 @@ class NearClock:
 
     def __init__(
         self,
-        shared: LocalClock | RedisClock,
+        shared: LocalClock | RedisClock | MemcachedClock,
         known: Known | None = None,
         store_class: type[NearStore] = NearStore,
     ) -> None:

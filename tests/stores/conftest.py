@@ -29,6 +29,8 @@ NEAR = (
     "near a local one, in a request",
     "near redis, awaited",
     "near redis, pushed",
+    "near memcached",
+    "near memcached, in a request",
 )
 REDIS = {"redis": RedisStore, "django_redis": ReadsTwice, "redis, awaited": Awaits}
 STORES = ("local", *REDIS, "cluster", "memcached", "memcached pool", *NEAR)
@@ -44,8 +46,7 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
         servers = [request.getfixturevalue("memcached_server")]
         if request.param == "memcached pool":
             servers.append(request.getfixturevalue("second_memcached_server"))
-        yield (memcached := MemcachedClock(*servers))
-        memcached.store.close()
+        yield from _memcached(*servers)
         return
     if request.param == "cluster":
         made = ClusterClock(request.getfixturevalue("redis_cluster").url)
@@ -84,11 +85,24 @@ def _near(request: pytest.FixtureRequest) -> Iterator[Clock]:
         until(lambda: known.tokens() is not None)
         yield NearClock(shared, known)
         known.close()
-    elif request.param == "near a local one":
-        yield NearClock(LocalClock())
     else:
+        shared = LocalClock()
+        if "memcached" in request.param:
+            shared = request.getfixturevalue("memcached_clock")
         with token_snapshot():
-            yield NearClock(LocalClock(), RequestTokens())
+            yield NearClock(shared, RequestTokens() if "request" in request.param else None)
+
+
+def _memcached(*servers: MemcachedServer) -> Iterator[MemcachedClock]:
+    made = MemcachedClock(*servers)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def memcached_clock(memcached_server: MemcachedServer) -> Iterator[MemcachedClock]:
+    """A `memcached` store in a namespace of its own, with its clock."""
+    yield from _memcached(memcached_server)
 
 
 @pytest.fixture
