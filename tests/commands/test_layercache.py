@@ -137,10 +137,13 @@ def test_status_tells_how_the_store_and_the_outbox_are(namespace):
     assert facts["namespace"] == namespace
     assert (facts["reachable"], facts["promise"]) == (True, "exact")
     assert facts["generation"] == get_engine().store.read(None, ()).sequence[:8]
-    assert facts["outbox"] == {"default": 0, "other": 1}
+    assert {alias: found["commits"] for alias, found in facts["outbox"].items()} == {
+        "default": 0,
+        "other": 1,
+    }
     text = run("status", "--database", "default")
     assert "reachable   yes" in text
-    assert "outbox      default: 0" in text
+    assert "outbox      default: 0 commits\n" in text
     OutboxEntry.objects.using("other").all().delete()
 
 

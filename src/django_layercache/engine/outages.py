@@ -58,6 +58,8 @@ class Outages:
         self._debts = 0
         self._thread: threading.Thread | None = None
         self._announced = self._complained = False
+        #: Why the store is not trusted, as far as anybody knows.
+        self.why = ""
         self._unmarked: WeakSet[Any] = WeakSet()
         self._tried = threading.Event()
         self._is_shared = not store.in_process and outbox is not None
@@ -169,6 +171,7 @@ class Outages:
                 return False  # something new was missed meanwhile, or is about to be
             announced = self._announced
             self._in_debt = self._announced = self._complained = False
+            self.why = ""
             self._thread = None
             self._look_at = time.monotonic() + LOOK_EVERY
         if announced:
@@ -192,7 +195,8 @@ class Outages:
         except StoreUnavailable:
             self._announce()
             return False
-        except Exception:
+        except Exception as error:
+            self.why = f"the outbox cannot be drained: {error}"
             if not self._complained:  # once, not with each try
                 logger.exception("The outbox cannot be drained; the store is not trusted.")
             self._complained = True
@@ -200,10 +204,11 @@ class Outages:
         return True
 
     def _announce(self) -> None:
+        error = sys.exception()  # that it is away was caught, as a rule, by our caller
+        why = f": {str(error).rstrip('.')}" if isinstance(error, StoreUnavailable) else ""
+        self.why = f"the store is away{why}"
         if not self._announced:
             self._announced = True
-            error = sys.exception()  # that it is away was caught, as a rule, by our caller
-            why = f": {error}" if isinstance(error, StoreUnavailable) else ""
             logger.warning(
                 "The store is away%s. Everything is read from the database until it is back.", why
             )

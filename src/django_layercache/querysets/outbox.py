@@ -7,9 +7,11 @@ Every process that was in debt drains all of them before it trusts the store aga
 import json
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from django.db import connections, router
+from django.db import DatabaseError, connections, router
+from django.db.models import Count, Min
 
 from django_layercache import tags
 from django_layercache.exceptions import StoreUnavailable
@@ -17,7 +19,7 @@ from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.databases import is_primary
 from django_layercache.querysets.watching import ours
 
-__all__ = ["DatabaseOutbox", "put"]
+__all__ = ["DatabaseOutbox", "Waiting", "put"]
 
 logger = logging.getLogger("django_layercache.querysets")
 
@@ -47,6 +49,14 @@ def _has_table(state: ConnectionState) -> bool:
     return state.has_outbox
 
 
+class Waiting(NamedTuple):
+    """How many commits are in an outbox, and when the first of them was; or why nobody knows (``error``)."""
+
+    commits: int = 0
+    since: datetime | None = None
+    error: str = ""
+
+
 class DatabaseOutbox:
     """The outboxes of all databases, or of *aliases*, as the engine sees them. Used from threads of its own only."""
 
@@ -60,19 +70,25 @@ class DatabaseOutbox:
     def look(self, touch: Callable[[Iterable[str]], None]) -> None:
         self._each(self._drain_one, touch)
 
-    def sizes(self) -> dict[str, int | None]:
-        """How many commits are in the outbox of each database; ``None`` where it has no table for them."""
-        sizes: dict[str, int | None] = {}
+    def waiting(self) -> dict[str, Waiting | None]:
+        """What is in the outbox of each database; ``None`` where it has no table for that."""
+        found: dict[str, Waiting | None] = {}
 
         def count(alias: str, _: Any) -> None:
-            from django_layercache.models import OutboxEntry
-
-            with ours():
-                has_table = self._has_table(alias)
-                sizes[alias] = OutboxEntry.objects.using(alias).count() if has_table else None
+            try:
+                found[alias] = self._waiting_in(alias) if self._has_table(alias) else None
+            except DatabaseError as error:
+                found[alias] = Waiting(error=str(error))
 
         self._each(count, lambda tags: None)
-        return sizes
+        return found
+
+    def _waiting_in(self, alias: str) -> Waiting:
+        from django_layercache.models import OutboxEntry
+
+        with ours():
+            entries = OutboxEntry.objects.using(alias)
+            return Waiting(**entries.aggregate(commits=Count("pk"), since=Min("created")))
 
     def _each(
         self,

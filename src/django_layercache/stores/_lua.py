@@ -3,8 +3,8 @@
 Keys of a namespace (all begin with its prefix):
 
 ``register``
-    A hash without a TTL: the generation, the sequence, until when to distrust, the server's
-    identity, when the last mark was placed (``fed``), and every live mark (field ``m:<tag>``,
+    A hash without a TTL: the generation, when it ``began`` and ``because`` of what, the sequence, until when
+    to distrust, the server's identity, when the last mark was placed (``fed``), and every live mark (field ``m:<tag>``,
     value ``<writer> <expiry>`` pairs). It is the second copy of the marks that DESIGN calls for,
     and here the only one: a pending tag is one that has no token and a live mark in the register.
     If it is gone, the server has lost data, and nothing is trusted before the grace is over.
@@ -35,10 +35,11 @@ local generation, sequence, distrust = head[1], tonumber(head[2] or nil), tonumb
 local function as_integer(number) return string.format('%.0f', number) end
 
 -- A new generation: no token of an older one counts any more.
-local function begin_generation(trusted_from)
+local function begin_generation(trusted_from, because)
   generation, sequence, distrust = nonce, math.max((sequence or 0) + 1, now), trusted_from
   redis.call('HSET', register, 'generation', generation,
-             'sequence', as_integer(sequence), 'distrust', as_integer(distrust))
+             'sequence', as_integer(sequence), 'distrust', as_integer(distrust),
+             'began', as_integer(now), 'because', because)
   redis.call('SET', prefix .. 'generation', generation)
 end
 -- A register that somebody has tampered with is as good as none. NaN is less than nothing, and
@@ -49,20 +50,21 @@ local function is_sound()
 end
 if not is_sound() then
   sequence = nil
-  begin_generation(now + grace)
+  begin_generation(now + grace, 'lost')
 end
 -- A server that was restarted or replaced may hold old data. One that has been up for a while and
 -- was fed by the other until now is a replica, and has every mark, if those were acknowledged
 -- (*fed_since*). The other may have drawn tokens, though, that did not arrive.
 local function follow(identity, fed_since)
-  if redis.call('HGET', register, 'identity') == identity then return end
+  local before = redis.call('HGET', register, 'identity')
+  if before == identity then return end
   local fed_at = tonumber(redis.call('HGET', register, 'fed') or nil)
   if fed_since and fed_at and fed_at > fed_since then
     sequence = math.max(sequence, now) + 60000000
     redis.call('HSET', register, 'sequence', as_integer(sequence))
   else
     redis.call('DEL', register)
-    begin_generation(now + grace)
+    begin_generation(now + grace, before and 'identity' or 'lost')
   end
   redis.call('HSET', register, 'identity', identity)
 end
@@ -194,7 +196,7 @@ return 1
 
 # The marks stay: their writers have not committed yet.
 _RESET = """
-begin_generation(distrust)
+begin_generation(distrust, 'cleared')
 return 1
 """
 

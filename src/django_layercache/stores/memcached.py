@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from math import ceil
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django_layercache.exceptions import StoreUnavailable, Undecodable
 from django_layercache.serializers.reports import report_undecodable
 from django_layercache.stores import entries
 from django_layercache.stores.base import Entry, Reading, Token
-from django_layercache.stores.memcached_commands import Command, Delete, Get, Left, Set
+from django_layercache.stores.memcached_commands import Command, Delete, Get, Left, Set, Stats
 from django_layercache.stores.memcached_generations import server_time
 from django_layercache.stores.memcached_items import MANIFEST, Keys, manifest
 from django_layercache.stores.memcached_tags import Tags
@@ -102,6 +102,10 @@ class MemcachedStore:
     def close(self) -> None:
         for server in self._servers:
             server.close()
+
+    def describe(self) -> dict[str, Any]:
+        """Which of the ``servers`` answer."""
+        return {"servers": {server.name: _state(server) for server in self._servers}}
 
     # -- reading --------------------------------------------------------------------------
 
@@ -220,6 +224,14 @@ class MemcachedStore:
 #: An entry, what is wrong with it, and how many seconds it has left.
 _Found = tuple[Entry | None, str, float | None]
 _NOTHING: _Found = (None, "", 0.0)
+
+
+def _state(server: Server) -> str:
+    try:
+        server.run(lambda connection: connection.exchange([Stats()]))
+    except (StoreUnavailable, Refused) as error:
+        return str(error)
+    return "answers"
 
 
 def _weight(server: Server, key: bytes) -> bytes:

@@ -147,6 +147,12 @@ class Server:
         self._idle: deque[Connection] = deque()
         self._owner = os.getpid()
 
+    @property
+    def name(self) -> str:
+        """The address as it is written."""
+        address = self.address
+        return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
     def run(self, operation: Callable[[Connection], T]) -> T:
         """What *operation* returns on a connection; :exc:`StoreUnavailable`, or :exc:`Refused`."""
         self._breaker.check()
@@ -154,9 +160,7 @@ class Server:
             result = self._run_again(operation)
         except OSError as error:
             self._breaker.failed(error)
-            raise StoreUnavailable(
-                f"memcached at {self.address} does not answer: {error}"
-            ) from error
+            raise StoreUnavailable(f"memcached at {self.name} does not answer: {error}") from error
         self._breaker.succeeded()
         return result
 

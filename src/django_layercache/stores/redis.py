@@ -142,6 +142,14 @@ class RedisStore:
     async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
         await self._arun(self._write(key, entry, timeout))
 
+    def describe(self) -> dict[str, Any]:
+        """When the present generation ``began``, by the server's clock in seconds, and ``because`` of what."""
+        command = packed("HMGET", self._register, "began", "because")
+        ((began, because),) = self._run(_ask(Request(command)))
+        if began is None or because is None:  # it is as old as a version that did not say
+            return {}
+        return {"began": int(began) / 1e6, "because": because.decode("latin-1")}
+
     # -- what the near tier needs -----------------------------------------------------------
 
     def track(self, pulse: str) -> Wire:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from django_layercache.handlers import get_engine
+from django_layercache.management.common import ask_store, plain_errors, refuse_local
 from django_layercache.querysets.databases import is_primary
 from django_layercache.querysets.outside.listening import Listener
 
@@ -39,14 +39,12 @@ class Command(BaseCommand):
             raise CommandError(f"{database!r} is not a PostgreSQL database.")
         if not is_primary(database):
             raise CommandError(f"{database!r} is a replica, which cannot notify: name its primary.")
-        if get_engine().store.in_process:
-            raise CommandError(
-                "The store is `local`: nobody but this process would hear of anything. "
-                "Set LAYERCACHE['CACHE'] to the alias of a cache that the processes share."
-            )
+        refuse_local()
         listener = Listener(database, heartbeat=heartbeat, on_ready=self._say)
         if once:
-            listener.catch_up()
+            with plain_errors(), connections[database].wrap_database_errors:
+                ask_store()  # or it would be left in the outbox
+                listener.catch_up()
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *args: listener.stop())

@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from django_layercache.management.common import plain_errors
 from django_layercache.models import OutboxEntry
 from django_layercache.querysets import policies
 from django_layercache.querysets.by_hand import touch
@@ -50,7 +51,12 @@ class Command(BaseCommand):
             raise CommandError(f"{database!r} is not a PostgreSQL database.")
         if action == "install" and not models:
             raise CommandError("Name what is written by others: 'app.model', 'app.*', or '*'.")
+        with plain_errors():
+            self._handle(connection, action, models)
+
+    def _handle(self, connection: BaseDatabaseWrapper, action: str, models: list[str]) -> None:
         changed: set[str] = set()
+        database = connection.alias
         with ours(), transaction.atomic(using=database), connection.cursor() as cursor:
             there = installed(cursor)
             if models:

@@ -69,9 +69,9 @@ class Listener:
                         self._follow(line)
             except self._errors as error:
                 logger.warning(
-                    "Cannot listen to %r: %s. What is missed meanwhile is made good later.",
+                    "Cannot listen to %r. What is missed meanwhile is made good later. %s",
                     self._alias,
-                    str(error).strip(),
+                    " ".join(str(error).split()),
                 )
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
                 self._failures += 1
