@@ -31,7 +31,9 @@ def main() -> int:
     report = Report(arguments.most)
     with ExitStack() as stack:
         servers = start_servers(stack, arguments.database, arguments.store)
-        place = Place(arguments.database, arguments.store, arguments.autocommit, servers, arguments.remember)
+        place = Place(
+            arguments.database, arguments.store, arguments.autocommit, servers, arguments.remember
+        )
         print(f"Django of {source.name}: {place}, {len(groups)} groups", flush=True)
         for number, group in enumerate(groups, 1):
             run = Run(source, WORK, place, group, arguments.limit)

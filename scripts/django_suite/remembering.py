@@ -98,10 +98,8 @@ class Memory:
             is_hit, said = self._ask_again(plan, asked)
         except Exception:  # the table is gone, say
             return False
-        if is_hit:
-            outcome = "served"
-        else:
-            outcome = "rebuilt, as it was" if said == asked.said else "rebuilt, changed"
+        built = "rebuilt, as it was" if said == asked.said else "rebuilt, changed"
+        outcome = "served" if is_hit else built
         self._counts[f"after a commit: {outcome}"] += 1
         asked.said = said
         return True
