@@ -65,6 +65,7 @@ def test_an_unknown_setting_is_an_error_that_names_the_nearest():
         {"other": {"replica_of": "default", "max_lag": 5}},
         {"other": {"replica_of": "default", "max_lag": 0}, "default": {"identity": "main"}},
         {"other": {}},
+        {"other": {"serializable_hits": True}},
     ],
 )
 def test_good_databases_are_fine(databases):
@@ -85,6 +86,7 @@ def test_good_databases_are_fine(databases):
         {"other": {"max_lag": 5}},
         {"other": {"lag": 5}},
         {"other": {"identity": 5}},
+        {"other": {"serializable_hits": "yes"}},
     ],
 )
 def test_databases_that_cannot_be_are_errors(databases):

@@ -11,7 +11,7 @@ from django_layercache.checks_of_values import is_number, no_dictionary
 
 __all__ = ["check_databases"]
 
-_OPTIONS = frozenset({"identity", "max_lag", "replica_of"})
+_OPTIONS = frozenset({"identity", "max_lag", "replica_of", "serializable_hits"})
 
 
 def check_databases(value: Any) -> Iterator[CheckMessage]:
@@ -34,9 +34,11 @@ def _wrong(declared: Mapping[Any, Any], alias: Any, options: Any) -> str | None:
     if alias not in settings.DATABASES:
         return f"There is no {alias!r} in DATABASES."
     if not isinstance(options, Mapping) or not options.keys() <= _OPTIONS:
-        return "It is a dictionary with at most 'identity', 'max_lag' and 'replica_of' in it."
+        return f"It is a dictionary with at most {', '.join(sorted(_OPTIONS))} in it."
     if not isinstance(options.get("identity", ""), str):
         return "Its identity is a string."
+    if not isinstance(options.get("serializable_hits", False), bool):
+        return "Its 'serializable_hits' is True or False."
     if options.get("replica_of") is None:
         return "What is no replica does not lag." if "max_lag" in options else None
     return _wrong_replica(declared, alias, options["replica_of"], options.get("max_lag"))

@@ -178,6 +178,9 @@ class Transaction:
             return f"after the snapshot: {late}" if late else None
         return None
 
+    def must_read(self, states: Any) -> None:
+        return None
+
     def seen(self, database: dict[str, str]) -> dict[str, str]:
         """What this transaction sees while the database holds *database*."""
         seen = dict(database if self.snapshot is None else self.snapshot)

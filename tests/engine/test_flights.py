@@ -195,6 +195,8 @@ def test_one_who_holds_locks_does_not_wait(engine: Engine, store: FailingStore) 
         def objection(self, states: object) -> None:
             return None
 
+        must_read = objection
+
     gate = Gate()
     values: list[str] = []
 

@@ -78,6 +78,9 @@ class Connection:
     def objection(self, states: Any) -> str | None:
         return "dirty" if not self.write.dirty.isdisjoint(states) else None
 
+    def must_read(self, states: Any) -> None:
+        return None
+
 
 class EngineMachine(RuleBasedStateMachine):
     """One process; ``database`` is the oracle."""

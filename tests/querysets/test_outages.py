@@ -9,7 +9,7 @@ from django.db import DatabaseError, transaction
 from django_layercache.exceptions import WriteRefused
 from django_layercache.handlers import get_engine
 from django_layercache.models import OutboxEntry
-from tests.querysets.conftest import SQLITE, wait_until_trusted
+from tests.querysets.conftest import POSTGRES, SQLITE, wait_until_trusted
 from tests.querysets.test_transactions import one, rename, titles
 from tests.querysets.world import World, cached, elsewhere, is_hit, outcomes, uncached, warm
 
@@ -276,3 +276,21 @@ def test_one_database_that_is_away_does_not_keep_the_others_from_being_cached(
     with stopped(fresh_redis):
         rename(w)
     assert hits_again(w, titles)[0] == "changed"
+
+
+# -- snapshots -------------------------------------------------------------------------------------
+@POSTGRES.marks[0]
+def test_a_snapshot_that_began_while_the_store_was_away_is_answered_from_no_other(
+    fresh_redis, settings
+):
+    use(fresh_redis, settings)
+    w = World("postgres")
+    with transaction.atomic("postgres"):
+        w.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with gone(fresh_redis):
+            uncached(one, w)
+        elsewhere(rename, w)
+        assert elsewhere(hits_again, w, titles)[0] == "changed"
+        assert cached(titles, w)[0] == uncached(titles, w)[0] == "one"
+        assert cached(one, w) == "one"
+    assert cached(titles, w)[0] == cached(one, w) == "changed"

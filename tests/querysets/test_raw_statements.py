@@ -110,11 +110,31 @@ def test_a_statement_that_only_reads_changes_nothing(sql):
         ("ROLLBACK", "rollback"),
         ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "isolation"),
         ("SET default_transaction_isolation = 'repeatable read'", "isolation"),
-        ("SELECT set_config('default_transaction_isolation', 'serializable', false)", "isolation"),
+        ("SET TRANSACTION READ WRITE", "isolation"),
+        ("SET TRANSACTION NOT DEFERRABLE", "isolation"),
+        ("RESET default_transaction_deferrable", "isolation"),
     ),
 )
 def test_a_statement_that_steers_the_transaction_is_known(sql, control):
     assert effect(sql) == Effect(control=control)
+
+
+@pytest.mark.parametrize(
+    ("sql", "names"),
+    (
+        ("SELECT set_config('default_transaction_isolation', 'serializable', false)", True),
+        ("SELECT set_config(%s, %s, false)", True),
+        ("SELECT set_config('search_path', 'tenant', false)", False),
+        ("SET TRANSACTION READ ONLY", False),
+        ("SELECT isolation FROM blog_post", False),
+    ),
+)
+def test_a_statement_that_may_name_an_isolation_level_is_known(sql, names):
+    assert effect(sql).names_isolation is names
+
+
+def test_a_query_with_a_word_of_isolation_in_it_reads_what_it_reads():
+    assert "blog_post" in effect("SELECT isolation, level FROM blog_post").reads
 
 
 @pytest.mark.parametrize(

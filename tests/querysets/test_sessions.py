@@ -2,14 +2,14 @@
 
 import psycopg
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import connections, transaction
 
 from django_layercache import trace
 from django_layercache.querysets.connections import ConnectionState
 from django_layercache.querysets.rawsql import effect_of
 from tests.querysets.conftest import POSTGRES
 from tests.querysets.test_transactions import rename, titles
-from tests.querysets.world import World, cached, elsewhere, outcomes, uncached, warm
+from tests.querysets.world import World, cached, elsewhere, warm
 from tests.testapp.models import Author, Comment, Tag
 
 
@@ -136,28 +136,6 @@ def test_an_isolation_level_that_the_driver_was_told_is_known(world):
         assert cached(titles, world)[0] == "one"
     assert cached(titles, world)[0] == "changed"
     world.connection.close()
-
-
-@POSTGRES.marks[0]
-def test_serializable_transactions_stay_serializable(world):
-    """Two that read what the other writes: the database must see the reads, or it lets both commit."""
-    w = world
-    warm(titles, w)
-
-    def write_the_second():
-        with transaction.atomic("postgres"):
-            w.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-            w.all(Author).count()
-            cached(titles, w)
-            w.all().filter(pk=w.two.pk).update(title="second")
-
-    with pytest.raises(OperationalError), transaction.atomic("postgres"):  # noqa: PT012
-        w.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-        w.all(Author).count()
-        assert outcomes(titles, w) == ["bypass"]
-        elsewhere(write_the_second)
-        w.all().filter(pk=w.one.pk).update(title="first")
-    assert cached(titles, w) == uncached(titles, w)
 
 
 @POSTGRES.marks[0]

@@ -39,6 +39,7 @@ class Attempt:
     """See the module. ``scope`` records what is read while building."""
 
     __slots__ = (
+        "_is_kept",
         "_parent",
         "_payloads",
         "_started",
@@ -61,6 +62,8 @@ class Attempt:
         self.scope = Scope(tenant)
         #: S0, of the reading that the value is built on.
         self.sequence: Token | None = None
+        #: What is stored is fresh, and stays, although it may not be used here.
+        self._is_kept = False
         self._parent = current_scope()
         if self._parent is not None:
             self._parent.keep_to(tenant)
@@ -89,7 +92,7 @@ class Attempt:
         if not entry.tokens and entry.generation != reading.sequence[:8]:
             self.reason = "the store was cleared"
             return MISS
-        why = self.isolation.objection(entry.tokens) if self.isolation is not None else None
+        why = self._why_not_used(entry)
         if why is not None:
             self.bypass(why)
             return MISS
@@ -103,6 +106,16 @@ class Attempt:
             self._parent.observe(entry.tokens)
         self._report(entry.tokens)
         return value
+
+    def _why_not_used(self, entry: Entry) -> str | None:
+        """Why the reader's own transaction does not allow a hit."""
+        if self.isolation is None:
+            return None
+        why = self.isolation.objection(entry.tokens)
+        if why is None:
+            why = self.isolation.must_read(entry.tokens)
+            self._is_kept = why is not None
+        return why
 
     def _decoded(self, entry: Entry, slot: Slot | None) -> Any:
         recipe = self.recipe
@@ -150,7 +163,7 @@ class Attempt:
         why = self.scope.objection or objection(self.isolation, states)
         if self._parent is not None:
             self._parent.observe(states, why)
-        entry = self._encode(value, states) if why is None else None
+        entry = self._encode(value, states) if why is None and not self._is_kept else None
         if why is not None and not self.reason:
             self.reason = f"not stored: {why}"
         self._report(states)

@@ -22,7 +22,11 @@ class Isolation(Protocol):
         ...
 
     def objection(self, states: Mapping[str, TokenState]) -> str | None:
-        """Why values that depend on tags in these *states* may not be used here; ``None`` if they may."""
+        """Why values that depend on tags in these *states* may not be used or stored here; ``None`` if they may."""
+        ...
+
+    def must_read(self, states: Mapping[str, TokenState]) -> str | None:
+        """Why they may not be used although they may be stored; ``None`` if they may be both."""
         ...
 
 

@@ -39,7 +39,10 @@ def run(connection: BaseDatabaseWrapper, sql: Any, execute: Callable[[], Any]) -
     if effect.control:
         return _control(state, effect, execute)
     with _doing(state, effect):
-        return execute()
+        result = execute()
+    if effect.names_isolation:
+        state.sight.vary()
+    return result
 
 
 def call(connection: BaseDatabaseWrapper, procedure: str, execute: Callable[[], Any]) -> Any:

@@ -17,11 +17,11 @@ class Effect:
     ``deletes`` are those of ``writes`` whose rows may go, so that the database may cascade.
     ``means_otherwise``: other statements may give other answers on this connection from now on;
     ``chooses_schema``: because of the schemas that tables are looked for in, and nothing else.
-    ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins
-    may read from a snapshot although others of the connection do not. ``may_end``: one of several
-    statements may end the open transaction, and another one begin the next. ``calls``: the
-    functions of which nobody knows what they do; but for them, ``own_reads`` and ``own_writes`` would
-    be all. ``databases`` are made or dropped, whole, by these names.
+    ``chains``: the end of one transaction begins the next. ``names_isolation``: what it begins, or
+    what comes after it, may read from a snapshot although others of the connection do not.
+    ``may_end``: one of several statements may end the open transaction, and another one begin the
+    next. ``calls``: the functions of which nobody knows what they do; but for them, ``own_reads`` and
+    ``own_writes`` would be all. ``databases`` are made or dropped, whole, by these names.
     """
 
     reads: Tables | None = _NONE

@@ -17,7 +17,7 @@ from django_layercache.engine import is_not_after
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.handlers import get_engine
 from django_layercache.querysets.connections import ConnectionState, state_of
-from django_layercache.querysets.levels import Level
+from django_layercache.querysets.levels import NOT_KNOWN, Level
 from django_layercache.stores.base import TokenState
 
 __all__ = [
@@ -59,7 +59,8 @@ def take_snapshot(state: ConnectionState) -> None:
         try:
             sight.snapshot = get_engine().store.read(None, ()).sequence
         except StoreUnavailable:
-            get_engine().outages.owe()  # no snapshot: neither hits nor stores in this transaction
+            get_engine().outages.owe()
+            sight.snapshot = NOT_KNOWN  # for good: the store may be back before the snapshot ends
 
 
 def _begin_to_see(state: ConnectionState) -> None:
@@ -72,14 +73,14 @@ def _begin_to_see(state: ConnectionState) -> None:
     if state.sight.level is not None or state.connection.needs_rollback or beginning is None:
         return
     take_snapshot(state)
-    if state.sight.level is Level.SNAPSHOT and state.sight.snapshot is not None:
+    if state.sight.may_be_answered and state.sight.snapshot:
         # Of the driver's connection: not a query of the application's, and not logged as one.
         cursor = state.connection.connection.cursor()
         try:
             cursor.execute(beginning)
             cursor.fetchone()
         except Exception:  # the caller's statement will say what is wrong
-            state.sight.snapshot = None
+            state.sight.snapshot = NOT_KNOWN
         finally:
             cursor.close()
 
@@ -101,14 +102,20 @@ class TransactionIsolation:
             changed = (state.dirty | state.inserted).intersection(states)
             if changed:
                 return f"changed in this transaction: {', '.join(tags.readable(changed))}"
-            if state.sight.level is Level.SERIALIZABLE:
-                # The database has to see what is read, or it cannot tell that two transactions
-                # could not have run one after the other.
-                return "a serializable transaction reads for itself"
             if state.sight.may_be_snapshot and state.in_transaction:
                 why = _newer_than_snapshot(state, states)
                 if why is not None:
                     return why
+        return None
+
+    def must_read(self, states: Mapping[str, TokenState]) -> str | None:
+        # The database has to see what is read, or it cannot tell that two transactions could not
+        # have run one after the other.
+        for state in self._states:
+            if state.sight.must_be_seen and any(
+                tags.is_of_database(tag, state.database) for tag in states
+            ):
+                return "a serializable transaction reads for itself"
         return None
 
 
@@ -121,8 +128,8 @@ def _newer_than_snapshot(state: ConnectionState, states: Mapping[str, TokenState
     for tag, token in states.items():
         if token is None or not tags.is_of_database(tag, database):
             continue
-        if snapshot is None:
-            return "the transaction has no snapshot yet"
+        if not snapshot:
+            return "nobody knows since when the transaction has had its snapshot"
         if not is_not_after(token, snapshot):
             return f"newer than the transaction's snapshot: {', '.join(tags.readable([tag]))}"
     return None

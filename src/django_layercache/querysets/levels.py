@@ -5,9 +5,17 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_layercache.querysets.databases import options_of
 from django_layercache.stores.base import Token
 
-__all__ = ["Level", "Sight"]
+__all__ = ["NOT_KNOWN", "Level", "Sight"]
+
+
+#: The position before the first read of a transaction which the store did not tell.
+NOT_KNOWN: Token = ""
+
+#: By what the drivers are told how to begin a transaction, in psycopg's names and psycopg2's.
+_DRIVERS_NAMES = ("isolation_level", "deferrable", "read_only", "readonly")
 
 
 class Level(Enum):
@@ -17,7 +25,7 @@ class Level(Enum):
     STATEMENT = "statement"
     #: All see what was committed when the transaction began.
     SNAPSHOT = "snapshot"
-    #: The same, and the database has to know what was read.
+    #: The same, and the database may have to know what was read.
     SERIALIZABLE = "serializable"
 
 
@@ -25,7 +33,7 @@ class Sight:
     """Of one connection: what its open transaction sees, and what those before it saw.
 
     ``level`` is that of the open transaction, ``None`` as long as nobody has asked. ``snapshot``
-    is the position of the store's sequence before its first read (S0).
+    is the position of the store's sequence before its first read (S0), or ``NOT_KNOWN``.
     """
 
     __slots__ = ("_asked_under", "_connection", "_usual", "_varies", "level", "snapshot")
@@ -46,6 +54,18 @@ class Sight:
         level = self.level or (None if self._must_ask else self._usual)
         return level is not Level.STATEMENT
 
+    @property
+    def may_be_answered(self) -> bool:
+        """Whether the open transaction reads a snapshot, and need not read all of it itself."""
+        return self.level is not Level.STATEMENT and not self.must_be_seen
+
+    @property
+    def must_be_seen(self) -> bool:
+        """Whether the database has to see what the open transaction reads."""
+        if self.level is not Level.SERIALIZABLE:
+            return False
+        return options_of(self._connection.alias).get("serializable_hits") is not True
+
     def vary(self) -> None:
         """A statement has named an isolation level: each transaction has to be asked from now on."""
         self._varies, self.level = True, None
@@ -54,10 +74,17 @@ class Sight:
         """The level of the open transaction; asked again only where it may be another than before."""
         if self.level is None:
             if self._must_ask:
-                self._usual = _level_of(self._connection)
+                self._usual = self._ask()
                 self._asked_under = self._drivers_level()
             self.level = self._usual or Level.SERIALIZABLE
         return self.level
+
+    def _ask(self) -> Level | None:
+        level = _level_of(self._connection)
+        # One that has read already has not waited for a safe snapshot, whatever it says by now.
+        if level is Level.SERIALIZABLE and self.snapshot is None and _waits(self._connection):
+            return Level.SNAPSHOT
+        return level
 
     def forget_transaction(self) -> None:
         """It has ended, or has not begun."""
@@ -77,7 +104,8 @@ class Sight:
     def _drivers_level(self) -> Any:
         if self._connection.vendor != "postgresql":
             return None  # SQLite's driver calls its autocommit so
-        return getattr(self._connection.connection, "isolation_level", None)
+        driver = self._connection.connection
+        return tuple(getattr(driver, name, None) for name in _DRIVERS_NAMES)
 
 
 def _level_of(connection: BaseDatabaseWrapper) -> Level | None:
@@ -85,22 +113,39 @@ def _level_of(connection: BaseDatabaseWrapper) -> Level | None:
     if connection.vendor == "postgresql":
         return _postgresql_level(connection)
     if connection.vendor == "mysql":
-        said = str(getattr(connection, "isolation_level", None) or "repeatable read").lower()
-        return Level.STATEMENT if said.startswith("read ") else Level.SNAPSHOT
+        return _named(
+            str(getattr(connection, "isolation_level", None) or "repeatable read").lower()
+        )
     return Level.STATEMENT if connection.vendor == "oracle" else Level.SNAPSHOT
 
 
 def _postgresql_level(connection: BaseDatabaseWrapper) -> Level | None:
+    said = _shown(connection, "transaction_isolation")
+    return None if said is None else _named(said)
+
+
+def _waits(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a serializable transaction waits, at its first statement, for a snapshot that is always safe."""
+    if connection.vendor != "postgresql":
+        return False
+    modes = ("transaction_deferrable", "transaction_read_only")
+    return all(_shown(connection, mode) == "on" for mode in modes)
+
+
+def _named(said: str) -> Level:
+    if said.startswith("read "):  # committed, or uncommitted, which is the same
+        return Level.STATEMENT
+    return Level.SERIALIZABLE if said == "serializable" else Level.SNAPSHOT
+
+
+def _shown(connection: BaseDatabaseWrapper, name: str) -> str | None:
     # Asked of the driver's connection: not a query of the application's, and not logged as one.
     # It takes no snapshot.
     cursor = connection.connection.cursor()
     try:
-        cursor.execute("SHOW transaction_isolation")
-        said = str(cursor.fetchone()[0])
+        cursor.execute(f"SHOW {name}")
+        return str(cursor.fetchone()[0])
     except Exception:  # the caller's statement will say what is wrong
         return None
     finally:
         cursor.close()
-    if said.startswith("read "):  # committed, or uncommitted, which is the same
-        return Level.STATEMENT
-    return Level.SERIALIZABLE if said == "serializable" else Level.SNAPSHOT

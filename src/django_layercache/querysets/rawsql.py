@@ -43,7 +43,14 @@ _SCHEMA = re.compile(
     r"|SELECT\s+(?:pg_catalog\.)?set_config\s*\(\s*'search_path'\s*,)[^;]*;?\s*$",
     re.IGNORECASE,
 )
-_ISOLATION = re.compile(r"\bISOLATION\b|transaction_isolation", re.IGNORECASE)
+#: What makes a transaction read a snapshot, or not. (One that only reads may read what others do.)
+_ISOLATION = re.compile(
+    r"\bISOLATION\s+LEVEL\b|transaction_(?:isolation|deferrable|read_only)|\bDEFERRABLE\b|\bREAD\s+WRITE\b",
+    re.IGNORECASE,
+)
+_SETS_ISOLATION = re.compile(
+    r"\bset_config\s*\((?!\s*'(?!(?:default_)?transaction_)[\w.]+')", re.IGNORECASE
+)
 
 #: Statements that neither read nor change rows.
 _HARMLESS = frozenset(
@@ -90,7 +97,8 @@ def _effect_on_rows(sql: str, vendor: str) -> Effect:
     if word in _HARMLESS:
         return _harmless(sql, vendor)
     if word in {"SELECT", "VALUES", "WITH", "EXPLAIN"}:
-        return Effect(control="isolation") if _ISOLATION.search(sql) else _query(sql, vendor)
+        effect = _query(sql, vendor)
+        return replace(effect, names_isolation=True) if _SETS_ISOLATION.search(sql) else effect
     if word in {"TABLE", "DECLARE", "FETCH"} and not _has_several_statements(sql):
         return Effect(reads=None)
     if match is not None and word in {"CALL", "COPY"}:
