@@ -164,7 +164,7 @@ def _known(freshness: Any, store: Any) -> Known:
         raise InvalidSetting(f"LAYERCACHE['NEAR']['freshness'] is {freshness!r}.")
     if not getattr(store, "pushes", False):
         raise InvalidSetting(
-            "LAYERCACHE['NEAR']['freshness'] is 'pushed', which takes a Redis server (not a cluster)."
+            "LAYERCACHE['NEAR']['freshness'] is 'pushed', which takes a Redis server or a cluster of them."
         )
     from django_layercache.stores.near_pushed import PushedTokens
 

@@ -11,64 +11,32 @@ import redis
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores import near_pushed
 from django_layercache.stores.base import PENDING, Entry
-from django_layercache.stores.near import NearStore
-from django_layercache.stores.near_pushed import PushedTokens
 from django_layercache.stores.redis import RedisStore
 from tests.services import RedisServer
 from tests.stores import test_wires
 from tests.stores.clocks import RedisClock
-from tests.stores.near_tools import is_known, until
+from tests.stores.near_tools import Tier, is_known, until
 
 LEASE = 30.0
 
 tls_server = test_wires.tls_server
 
 
-class Tier:
-    """A near tier, and somebody else on the same server."""
-
-    def __init__(self, pool: redis.ConnectionPool, namespace: str = "pushed") -> None:
-        self.shared = RedisStore(pool, namespace=namespace, grace=0)
-        self.other = RedisStore(pool, namespace=namespace, grace=0)
-        self.known = PushedTokens(self.shared, pause=0.02, bound=5.0)
-        self.near = NearStore(self.shared, self.known)
-        self.asked = 0
-        fetch = self.near._fetch
-
-        def counting(wanted: Any) -> Any:
-            self.asked += 1
-            return fetch(wanted)
-
-        self.near._fetch = counting  # type: ignore[method-assign]
-
-    def knows(self, *tags: str) -> bool:
-        """Read *tags*, and say whether that was possible without asking."""
-        before = self.asked
-        self.near.read(None, tags)
-        return self.asked == before
-
-    def learn(self, *tags: str) -> None:
-        until(lambda: self.knows(*tags))
-
-    def link(self) -> Any:
-        return self.known._link
-
-    def close(self) -> None:
-        self.near.close()
-        self.other.close()
+def on(pool: redis.ConnectionPool, namespace: str = "pushed") -> Tier:
+    return Tier(lambda: RedisStore(pool, namespace=namespace, grace=0))
 
 
 @pytest.fixture
 def tier(redis_clock: RedisClock) -> Iterator[Tier]:
     namespace = redis_clock.prefix.split("{")[1].split("}")[0]
-    made = Tier(redis_clock.client.connection_pool, namespace)
+    made = on(redis_clock.client.connection_pool, namespace)
     yield made
     made.close()
 
 
 @pytest.fixture
 def own(fresh_redis: RedisServer) -> Iterator[Tier]:
-    made = Tier(redis.ConnectionPool(host=fresh_redis.host, port=fresh_redis.port))
+    made = on(redis.ConnectionPool(host=fresh_redis.host, port=fresh_redis.port))
     yield made
     made.close()
 
@@ -300,7 +268,7 @@ def test_a_beat_confirms_itself_and_no_other(own: Tier) -> None:
 
 
 def test_it_is_told_of_by_tls_too(tls_server: test_wires.TlsServer) -> None:
-    tier = Tier(tls_server.pool(ssl_ca_certs=str(tls_server.certificate.path)))
+    tier = on(tls_server.pool(ssl_ca_certs=str(tls_server.certificate.path)))
     tier.learn("a", "b")
     tier.other.release("w", ["a"])
     until(lambda: not is_known(tier.known, "a"))

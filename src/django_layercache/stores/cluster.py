@@ -27,7 +27,14 @@ from redis.cluster import RedisCluster
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores import _lua, entries
 from django_layercache.stores.base import Entry, Reading
-from django_layercache.stores.nodes import WHOM, Nodes, NodeWire, NodeWires, is_redirection
+from django_layercache.stores.nodes import (
+    FAILURES,
+    WHOM,
+    Nodes,
+    NodeWire,
+    NodeWires,
+    is_redirection,
+)
 from django_layercache.stores.redis import (
     RedisStore,
     Steps,
@@ -36,6 +43,7 @@ from django_layercache.stores.redis import (
     who_is_at,
 )
 from django_layercache.stores.resp import Refusal, packed
+from django_layercache.stores.wire import Wire
 
 __all__ = ["ClusterStore"]
 
@@ -64,8 +72,6 @@ class ClusterStore(RedisStore):
 
     A server that has entries and is away is one that has none: everything else goes on.
     """
-
-    pushes = False  # each server tells of its own keys, and to whom after a failover?
 
     def __init__(
         self,
@@ -166,6 +172,16 @@ class ClusterStore(RedisStore):
         return self._entries + key
 
     # -- everything else ------------------------------------------------------------------
+
+    def track(self, pulse: str) -> Wire:
+        try:
+            return super().track(pulse)
+        except FAILURES:
+            self._nodes.doubt()
+            raise
+
+    def _wires_of_tags(self) -> NodeWires:
+        return self._nodes.wires_of(self._register.encode())
 
     def _run(self, steps: Steps[T]) -> T:
         register = self._register.encode()

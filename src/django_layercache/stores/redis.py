@@ -154,7 +154,7 @@ class RedisStore:
 
     def track(self, pulse: str) -> Wire:
         """A new wire on which the server says unasked which tokens have changed, and each beat of *pulse*."""
-        wire = self._wires.connect()
+        wire = self._wires_of_tags().connect()
         try:
             names = (f"{self._prefix}{name}" for name in ("t:", "generation", f"pulse:{pulse}"))
             prefixes = chain.from_iterable(("PREFIX", name) for name in names)
@@ -164,6 +164,9 @@ class RedisStore:
             wire.close()
             raise
         return wire
+
+    def _wires_of_tags(self) -> Wires:
+        return self._wires
 
     def beat(self, beat: str) -> None:
         """Say *beat*, which begins with a pulse, where tokens are changed."""
