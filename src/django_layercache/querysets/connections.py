@@ -27,7 +27,7 @@ class ConnectionState:
     """
 
     __slots__ = (
-        "__weakref__", "_database", "connection", "ended", "has_outbox", "inserted",
+        "__weakref__", "_database", "begun_by", "connection", "ended", "has_outbox", "inserted",
         "raw_transaction", "replayed", "role_changed", "savepoints", "schema_changed", "sight",
         "touches", "write",
     )  # fmt: skip
@@ -51,6 +51,8 @@ class ConnectionState:
         #: For each savepoint of the open transaction: what was dirty and inserted before it.
         self.savepoints: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
         self.raw_transaction = False
+        #: The names of the savepoints of SQLite of which the first has begun the open transaction.
+        self.begun_by: list[str] = []
         #: Of a replica: up to where it has been seen to have replayed the primary's log.
         self.replayed: float = -1
         #: How many transactions have, to tell one from the next.
@@ -147,6 +149,7 @@ class ConnectionState:
         self.write = None
         self.inserted = set()
         self.savepoints = {}
+        self.begun_by = []
         self.raw_transaction = False
         self.sight.forget_transaction()
 

@@ -145,6 +145,8 @@ def _composed(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
 def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any]) -> Any:
     """BEGIN, COMMIT and ROLLBACK by hand."""
     connection = state.connection
+    if effect.savepoint:
+        return _savepoint(state, effect, execute)
     if effect.control in {"commit", "rollback"}:
         ending = (
             transactions.committing if effect.control == "commit" else transactions.rolling_back
@@ -159,6 +161,31 @@ def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any])
     if effect.control == "isolation" or effect.names_isolation:
         state.sight.vary()
     return result
+
+
+def _savepoint(state: ConnectionState, effect: Effect, execute: Callable[[], Any]) -> Any:
+    """SQLite's SAVEPOINT begins a transaction where none is open; the RELEASE of that one is a COMMIT."""
+    name, open_before = effect.savepoint, state.begun_by
+    if effect.control == "release":
+        left = _before_the_last(name, open_before)
+        with transactions.committing(state.connection) if left == [] else _doing(state, NOTHING):
+            result = execute()
+        state.begun_by = left or []
+        return result
+    begins = not transactions.is_open(state.connection)
+    with _doing(state, NOTHING):
+        result = execute()
+    if begins or open_before:
+        state.begun_by = [*open_before, name]
+        state.raw_transaction = True
+    return result
+
+
+def _before_the_last(name: str, names: list[str]) -> list[str] | None:
+    """What stands in *names* before *name*; ``None`` if that is not in them."""
+    if name not in names:
+        return None
+    return names[: len(names) - 1 - names[::-1].index(name)]
 
 
 def _record(state: ConnectionState, effect: Effect) -> None:

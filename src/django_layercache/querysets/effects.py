@@ -5,7 +5,7 @@ from typing import Literal
 
 __all__ = ["ANYTHING", "NOTHING", "Control", "Effect", "Tables"]
 
-Control = Literal["", "begin", "commit", "rollback", "isolation"]
+Control = Literal["", "begin", "commit", "rollback", "isolation", "savepoint", "release"]
 Tables = frozenset[str]
 _NONE: Tables = frozenset()
 
@@ -22,6 +22,7 @@ class Effect:
     ``may_end``: one of several statements may end the open transaction, and another one begin the
     next. ``calls``: the functions of which nobody knows what they do; but for them, ``own_reads`` and
     ``own_writes`` would be all. ``databases`` are made or dropped, whole, by these names.
+    ``savepoint`` is the name of that which is made or released.
     """
 
     reads: Tables | None = _NONE
@@ -37,6 +38,7 @@ class Effect:
     own_reads: Tables | None = _NONE
     own_writes: Tables = _NONE
     databases: frozenset[str] = frozenset()
+    savepoint: str = ""
 
     @property
     def changes_nothing(self) -> bool:

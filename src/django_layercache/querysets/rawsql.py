@@ -26,6 +26,7 @@ _COPIES_QUERY = re.compile(r"\s*\((.*)\)\s*TO\b", re.IGNORECASE | re.DOTALL)
 _DATABASE = re.compile(
     rf"\b(?:CREATE|DROP)\s+DATABASE(?:\s+IF(?:\s+NOT)?\s+EXISTS)?\s+({_PART})", re.IGNORECASE
 )
+_SAVEPOINT = re.compile(rf"\s*(?:(SAVEPOINT)|RELEASE(?:\s+SAVEPOINT)?)\s+({_PART})", re.IGNORECASE)
 _PREPARES_TRANSACTION = re.compile(r".*?\bPREPARE\s+TRANSACTION\b", re.IGNORECASE | re.DOTALL)
 #: What else a session can be told that decides about the answers to others' statements: where tables
 #: are looked for, what the policies of rows look at (the role, variables with a dot in their name),
@@ -109,6 +110,9 @@ def _effect_on_rows(sql: str, vendor: str) -> Effect:
 def _harmless(sql: str, vendor: str) -> Effect:
     if _has_several_statements(sql):
         return _parsed(sql, vendor) or ANYTHING
+    if vendor == "sqlite" and (found := _SAVEPOINT.match(sql)):
+        name = found[2].strip('"`').lower()
+        return Effect(control="savepoint" if found[1] else "release", savepoint=name)
     return Effect(control="isolation") if _ISOLATION.search(sql) else NOTHING
 
 

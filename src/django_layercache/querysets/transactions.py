@@ -17,7 +17,9 @@ from django_layercache.querysets import outbox, rowcounts
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.watching import dealt_with, is_ours
 
-__all__ = ["closing", "committing", "disturbing", "perhaps_ending", "rolling_back", "writing"]
+__all__ = [
+    "closing", "committing", "disturbing", "is_open", "perhaps_ending", "rolling_back", "writing",
+]  # fmt: skip
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def writing(
     except BaseException as error:
         _after_failure(connection, write, error)
         raise
-    if _is_open(connection):
+    if is_open(connection):
         # It began a transaction in a way that nobody saw; that one's end releases.
         state.raw_transaction, state.write = True, write
     else:
@@ -94,11 +96,11 @@ def perhaps_ending(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> I
         with committing(connection), dealt_with():
             yield
     except BaseException as error:
-        if not _is_open(connection) and _has_certainly_ended(connection, error):
+        if not is_open(connection) and _has_certainly_ended(connection, error):
             with rolling_back(connection):
                 pass
         raise
-    if _is_open(connection):
+    if is_open(connection):
         state.raw_transaction = True
         state.touch(changed)
 
@@ -137,7 +139,7 @@ def _place_marks(state: ConnectionState, write: Write) -> None:
     outbox.put(state, unmarked)
 
 
-def _is_open(connection: BaseDatabaseWrapper) -> bool:
+def is_open(connection: BaseDatabaseWrapper) -> bool:
     """Whether the driver has a transaction open, although Django has autocommit on."""
     driver = connection.connection
     status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
