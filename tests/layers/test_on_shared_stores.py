@@ -1,18 +1,21 @@
 """Every layer on a store behind the network: hits, freshness, and async code."""
 
 import asyncio
+from io import StringIO
 from time import sleep
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.management import call_command
 from django.template import Context, Template
-from django.test import AsyncClient
+from django.test import AsyncClient, Client
 
 from django_layercache.decorators import cached
 from django_layercache.handlers import engines, get_engine
 from django_layercache.pages import visits
 from django_layercache.stores.memcached import MemcachedStore
 from django_layercache.stores.memcached_commands import Get, Set
+from tests.pages import urls
 from tests.pages.conftest import INSIDE, SITE
 from tests.testapp.models import Author
 
@@ -94,6 +97,26 @@ def test_pages(shared, client):
     assert client.get("/authors/").content == b"Ada"
     visits._VARIANTS.clear()
     assert "hit" in client.get("/authors/").headers["Cache-Status"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("in_another_process", [False, True])
+def test_what_pages_differed_by_is_forgotten_where_the_cache_is_cleared(
+    shared, monkeypatch, is_async, in_another_process
+):
+    def ask(flavour):
+        headers = {"x-flavour": flavour}
+        get = async_to_sync(AsyncClient().get) if is_async else Client().get
+        return get("/redeployed/", headers=headers).headers
+
+    ask("sweet")
+    monkeypatch.setattr(urls, "varies", [])
+    assert "X-Flavour" in ask("sour")["Vary"]  # or some would not find what others have stored
+    call_command("layercache", "clear", stdout=StringIO())
+    if in_another_process:
+        visits._VARIANTS.clear()
+    assert "X-Flavour" not in ask("sweet").get("Vary", "")
+    assert "hit" in ask("sour")["Cache-Status"]
 
 
 def test_async_pages(shared):

@@ -9,6 +9,7 @@ from django.template import engines
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils import timezone, translation
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import cache_control, never_cache
@@ -128,6 +129,16 @@ def flavour(request):
     return HttpResponse(f"{request.headers.get('X-Flavour')} {count('flavour')}")
 
 
+#: What another version of the view differs by may be something else.
+varies = ["X-Flavour"]
+
+
+def redeployed(request):
+    response = HttpResponse(f"redeployed {count('redeployed')}")
+    patch_vary_headers(response, varies)
+    return response
+
+
 @vary_on_headers("*")
 def everything(request):
     return HttpResponse(f"everything {count('everything')}")
@@ -214,7 +225,7 @@ class AsyncDispatched(AsyncClassy):
 VIEWS = (
     plain, authors, rendered, greeting, agreeting, form, cookie, basket, read_basket, session_key,
     say, show_messages, stream, fail, never, own, flavour, everything, language, moody, headers,
-    not_stored, aplain, aauthors, arendered, alog_in,
+    not_stored, redeployed, aplain, aauthors, arendered, alog_in,
 )  # fmt: skip
 
 urlpatterns = [

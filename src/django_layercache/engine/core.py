@@ -64,6 +64,8 @@ class Core:
         self._graces = Graces(store, transactions, grace) if transactions is not None else None
         self.lease = lease
         self.enabled = enabled
+        #: The store's, as of the last reading.
+        self.generation = ""
         #: How often each ``(layer, outcome)`` happened in this process.
         self.counts: Counter[tuple[str, str]] = Counter()
         self._jitter = jitter
@@ -231,21 +233,31 @@ class Core:
         """What :meth:`keep_hint` kept under *key*.
 
         A hint helps to find an entry. It depends on nothing, and may be wrong or gone at any
-        time: what is found with its help is judged like everything else.
+        time: what is found with its help is judged like everything else. Where the store was
+        cleared, nothing is left that it could help to find.
         """
         if self.outages.in_debt:
             return None
         try:
-            entry = self.store.read(key, ()).entry
+            return self._hint_in(self._read(key, ()))
         except StoreUnavailable:
             self.outages.owe()
             return None
-        return None if entry is None else entry.payload
 
     def keep_hint(self, key: str, hint: bytes, timeout: float | None) -> None:
         """Keep *hint* for *timeout* seconds, for ever if ``None``."""
         if not self.outages.in_debt:
-            self._write(Entry({}, hint), key, timeout)
+            self._write(self._hint(hint), key, timeout)
+
+    def _hint(self, hint: bytes) -> Entry:
+        return Entry({}, hint, self.generation)
+
+    @staticmethod
+    def _hint_in(reading: Reading) -> bytes | None:
+        entry = reading.entry
+        if entry is None or entry.generation != reading.sequence[:8]:
+            return None
+        return entry.payload
 
     # -- writing --------------------------------------------------------------------------
 
@@ -264,6 +276,7 @@ class Core:
         return self._noticed(self.store.read(key, tags))
 
     def _noticed(self, reading: Reading) -> Reading:
+        self.generation = reading.sequence[:8]
         if reading.in_grace and self._graces is not None:
             self._graces.notice(reading)
         return reading

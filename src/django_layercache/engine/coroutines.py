@@ -86,16 +86,15 @@ class Engine(Core):
         if self.outages.in_debt:
             return None
         try:
-            entry = (await self._aread(key, ())).entry
+            return self._hint_in(await self._aread(key, ()))
         except StoreUnavailable:
             self.outages.owe()
             return None
-        return None if entry is None else entry.payload
 
     async def akeep_hint(self, key: str, hint: bytes, timeout: float | None) -> None:
         """:meth:`keep_hint`, awaited."""
         if not self.outages.in_debt:
-            await self._awrite(Entry({}, hint), key, timeout)
+            await self._awrite(self._hint(hint), key, timeout)
 
     async def _alook(self, attempt: Attempt, key: str | None) -> Any:
         try:

@@ -43,7 +43,7 @@ class PageLayer:
         engine = get_engine()
         if not engine.enabled:
             return respond()
-        visit = self._visit(request)
+        visit = self._visit(request, engine.generation)
         if visit.bypass is not None:
             return visit.leave(visit.bypassed(respond()))
         if visit.is_blind:
@@ -59,7 +59,7 @@ class PageLayer:
             if was_blind and visit.remember():
                 # The one that this one has waited for knows where to look.
                 return self._answer(engine, visit, respond)
-            answer = visit.built(respond())
+            answer = visit.built(respond(), engine.generation)
             if visit.hint is not None:
                 engine.keep_hint(visit.hint_key, visit.hint, HINT_SECONDS)
             return answer
@@ -74,7 +74,7 @@ class PageLayer:
         engine = get_engine()
         if not engine.enabled:
             return await respond()
-        visit = self._visit(request)
+        visit = self._visit(request, engine.generation)
         if visit.bypass is not None:
             return visit.leave(visit.bypassed(await respond()))
         if visit.is_blind:
@@ -89,7 +89,7 @@ class PageLayer:
         async def build() -> Answer:
             if was_blind and visit.remember():
                 return await self._aanswer(engine, visit, respond)
-            answer = visit.built(await respond())
+            answer = visit.built(await respond(), engine.generation)
             if visit.hint is not None:
                 await engine.akeep_hint(visit.hint_key, visit.hint, HINT_SECONDS)
             return answer
@@ -97,7 +97,7 @@ class PageLayer:
         answer: Answer = await engine.aget_or_build(visit.recipe(), build)
         return answer
 
-    def _visit(self, request: HttpRequest) -> Visit:
+    def _visit(self, request: HttpRequest, generation: str) -> Visit:
         is_site = self._middleware is not None
         outermost = is_site or not hasattr(request, _SITE)
         if is_site:
@@ -109,6 +109,7 @@ class PageLayer:
             timeout=self._timeout,
             locale=locale,
             outermost=outermost,
+            generation=generation,
             bypass=self._nobody_knows_the_language(locale),
         )
 

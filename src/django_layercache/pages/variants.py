@@ -2,7 +2,8 @@
 
 Learned from the ``Vary`` of its responses. The store has it too, as a hint; remembering it saves
 that round trip. If it is wrong, a page is looked for in the wrong place, and not found; and a
-page that is found says itself which request it was made for.
+page that is found says itself which request it was made for. Where the store was cleared it is
+forgotten: the pages to come may differ by fewer headers than those that there were.
 """
 
 import hashlib
@@ -22,6 +23,15 @@ class Variants:
         self._size = size
         self._headers: OrderedDict[str, list[str]] = OrderedDict()
         self._lock = threading.Lock()
+        #: Of the store that has these pages.
+        self.generation = ""
+
+    def keep_to(self, generation: str) -> None:
+        """Forget what belongs to another *generation*; an empty one is not known."""
+        if generation and generation != self.generation:
+            if self.generation:
+                self.clear()
+            self.generation = generation
 
     def get(self, url_key: str) -> list[str] | None:
         with self._lock:

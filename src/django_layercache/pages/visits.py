@@ -61,6 +61,7 @@ class Visit:
         timeout: Timeout,
         locale: Locale,
         outermost: bool,
+        generation: str = "",
         bypass: str | None = None,
     ) -> None:
         self.request = request
@@ -75,6 +76,8 @@ class Visit:
         self._locale = locale
         self._tenant = tenants.current()
         if self.bypass is None:
+            _VARIANTS.keep_to(generation)
+            self._generation = _VARIANTS.generation
             self._uri = request.build_absolute_uri()
             self._find(_VARIANTS.get)
 
@@ -140,8 +143,14 @@ class Visit:
 
     # -- building -------------------------------------------------------------------------
 
-    def built(self, response: HttpResponseBase) -> Answer:
-        """The answer that *response* is, and whether and where it may be stored."""
+    def built(self, response: HttpResponseBase, generation: str = "") -> Answer:
+        """The answer that *response* is, and whether and where it may be stored.
+
+        *generation* is the store's now.
+        """
+        _VARIANTS.keep_to(generation)
+        if self._generation and self._generation != _VARIANTS.generation:
+            self._headers = None  # the store was cleared, and there are no pages to agree with
         said = headers.said_by_view(response)
         answer = Answer(response, says_nothing=said.nothing)
         if response.status_code == 200:
