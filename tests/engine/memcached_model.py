@@ -3,7 +3,7 @@
 ``tests/stores/test_memcached_wire.py`` compares it with the real one, command by command.
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -27,7 +27,8 @@ from django_layercache.stores.memcached_commands import (
     Stats,
 )
 from django_layercache.stores.memcached_items import Head
-from django_layercache.stores.memcached_wire import Connection
+from django_layercache.stores.memcached_wire import Operation
+from django_layercache.stores.steps import carried_out as steps_carried_out
 from tests.engine.places import Mutations, Place, _ask
 from tests.engine.subjects import GRACE, LEASE, Content, Happening
 
@@ -82,13 +83,18 @@ def carried_out(held: Held, command: Command) -> tuple[Any, Held]:
     return reply, held._replace(items=rest)
 
 
-class AskingConnection(Connection):
-    """A connection each of whose pipelines is a request, or, if they are *parted*, each command."""
+class AskingServer:
+    """A server to which each pipeline is a request, or, if they are *parted*, each command."""
 
-    identity = IDENTITY
+    address = "model"
 
     def __init__(self, parted: bool) -> None:
         self._parted = parted
+
+    def run(self, operation: Operation[Any]) -> Any:
+        return steps_carried_out(operation(IDENTITY), self.exchange)
+
+    def close(self) -> None: ...
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         if not self._parted:
@@ -98,20 +104,6 @@ class AskingConnection(Connection):
     def _ask(self, commands: tuple[Command, ...]) -> list[Any]:
         replies, greenlet.getcurrent().now = _ask("store", "pipeline", commands)
         return [dict(reply) if isinstance(reply, tuple) else reply for reply in replies]
-
-
-class AskingServer:
-    """The server of :class:`AskingConnection`."""
-
-    address = "model"
-
-    def __init__(self, parted: bool) -> None:
-        self._parted = parted
-
-    def run(self, operation: Callable[[Connection], Any]) -> Any:
-        return operation(AskingConnection(self._parted))
-
-    def close(self) -> None: ...
 
 
 def asking_store(parted: bool = False) -> MemcachedStore:

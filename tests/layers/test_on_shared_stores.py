@@ -160,9 +160,9 @@ def _tamper(store):
 
 
 def _tamper_memcached(store):
-    def tamper(connection):
-        (items,) = connection.exchange([Get(tuple(names))])
-        connection.exchange([Set(name, b"evil" + item.value) for name, item in items.items()])
+    def tamper(identity):
+        (items,) = yield [Get(tuple(names))]
+        yield [Set(name, b"evil" + item.value) for name, item in items.items()]
 
     names = [store._keys.entry(key) for key in store._remembered]
     store._first.run(tamper)

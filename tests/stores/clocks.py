@@ -14,7 +14,7 @@ from django_layercache.stores.base import Reading
 from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.local import LocalStore
 from django_layercache.stores.memcached import MemcachedStore
-from django_layercache.stores.memcached_commands import Command, Stats
+from django_layercache.stores.memcached_commands import Command, Stats, pipeline
 from django_layercache.stores.memcached_generations import server_time
 from django_layercache.stores.memcached_wire import Server
 from django_layercache.stores.near import Known, NearStore
@@ -77,6 +77,10 @@ class Awaits(Awaiting, RedisStore):
     """A `redis` store that is awaited."""
 
 
+class AwaitsMemcached(Awaiting, MemcachedStore):
+    """A `memcached` store that is awaited."""
+
+
 class AwaitsNear(Awaiting, NearStore):
     """A near tier that is awaited."""
 
@@ -113,7 +117,8 @@ class MemcachedClock:
         self.seconds = 1_700_000_000.0
         options.setdefault("namespace", secrets.token_hex(4))
         pool = [Server((server.host, server.port)) for server in servers]
-        self.store = MemcachedStore(
+        store_class = options.pop("store_class", MemcachedStore)
+        self.store = store_class(
             pool, grace=grace, clock=lambda stats: self.seconds, slack=0.0, **options
         )
         self.keys = self.store._keys
@@ -131,7 +136,7 @@ class MemcachedClock:
 
     def ask(self, command: Command) -> Any:
         """The first server's reply to *command*."""
-        return self.store._first.run(lambda connection: connection.exchange([command]))[0]
+        return self.store._first.run(lambda identity: pipeline([command]))[0]
 
 
 class ClusterClock:

@@ -1,18 +1,21 @@
 """Every store under the same contract."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core.cache import caches
 
 from django_layercache.handlers import pool_of
 from django_layercache.stores.base import Store
+from django_layercache.stores.memcached import MemcachedStore
 from django_layercache.stores.near_pushed import PushedTokens
 from django_layercache.stores.near_request import RequestTokens, token_snapshot
 from django_layercache.stores.redis import RedisStore
 from tests.services import MemcachedServer
 from tests.stores.clocks import (
     Awaits,
+    AwaitsMemcached,
     AwaitsNear,
     Clock,
     ClusterClock,
@@ -33,7 +36,8 @@ NEAR = (
     "near memcached, in a request",
 )
 REDIS = {"redis": RedisStore, "django_redis": ReadsTwice, "redis, awaited": Awaits}
-STORES = ("local", *REDIS, "cluster", "memcached", "memcached pool", *NEAR)
+MEMCACHED = ("memcached", "memcached pool", "memcached pool, awaited")
+STORES = ("local", *REDIS, "cluster", *MEMCACHED, *NEAR)
 
 
 @pytest.fixture(params=STORES)
@@ -44,9 +48,10 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
         return
     if request.param.startswith("memcached"):
         servers = [request.getfixturevalue("memcached_server")]
-        if request.param == "memcached pool":
+        if "pool" in request.param:
             servers.append(request.getfixturevalue("second_memcached_server"))
-        yield from _memcached(*servers)
+        kind = AwaitsMemcached if "awaited" in request.param else MemcachedStore
+        yield from _memcached(*servers, store_class=kind)
         return
     if request.param == "cluster":
         made = ClusterClock(request.getfixturevalue("redis_cluster").url)
@@ -93,8 +98,8 @@ def _near(request: pytest.FixtureRequest) -> Iterator[Clock]:
             yield NearClock(shared, RequestTokens() if "request" in request.param else None)
 
 
-def _memcached(*servers: MemcachedServer) -> Iterator[MemcachedClock]:
-    made = MemcachedClock(*servers)
+def _memcached(*servers: MemcachedServer, **options: Any) -> Iterator[MemcachedClock]:
+    made = MemcachedClock(*servers, **options)
     yield made
     made.store.close()
 

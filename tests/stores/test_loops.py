@@ -1,40 +1,113 @@
-"""Reading and writing on event loops: no threads, one wire for each loop, and nobody gets another's reply."""
+"""Reading and writing on event loops: no threads, one connection for each loop, and nobody gets another's reply."""
 
 import asyncio
+import re
+import socket
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
 
 import pytest
 import redis
 
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import Entry
+from django_layercache.stores.memcached import MemcachedStore
+from django_layercache.stores.memcached_wire import Server
 from django_layercache.stores.redis import RedisStore
-from tests.services import RedisServer
-from tests.stores.test_wires import Make, TlsServer, connections, make, tls_server
+from tests.plugin import require
+from tests.services import MemcachedServer, RedisServer, wait_for
+from tests.stores.test_wires import TlsServer, connections, tls_server
 
-__all__ = ["make", "tls_server"]
+__all__ = ["tls_server"]
 
 MANY = 50
+AsyncStore = RedisStore | MemcachedStore
+
+
+class OnRedis:
+    """A Redis server of the test's own, and stores on it."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+
+    def store(self, timeout: float = 0.5) -> AsyncStore:
+        pool = redis.ConnectionPool(
+            host=self.server.host, port=self.server.port, socket_timeout=timeout
+        )
+        return RedisStore(pool, grace=0.0)
+
+    def connected(self) -> int:
+        """How many connections stores have."""
+        return len(connections(self.server))
+
+    def cut_all(self) -> None:
+        """Close them."""
+        with redis.Redis(host=self.server.host, port=self.server.port) as admin:
+            admin.client_kill_filter(_type="normal", skipme=True)
+
+
+class OnMemcached:
+    """The same with memcached."""
+
+    def __init__(self, server: MemcachedServer) -> None:
+        self.server = server
+
+    def store(self, timeout: float = 0.5) -> AsyncStore:
+        server = Server((self.server.host, self.server.port), timeout=timeout)
+        return MemcachedStore([server], grace=0.0)
+
+    def connected(self) -> int:
+        with socket.create_connection((self.server.host, self.server.port)) as admin:
+            admin.sendall(b"stats conns\r\n")
+            lines = b""
+            while not lines.endswith(b"END\r\n"):
+                lines += admin.recv(65536)
+        states = re.findall(rb":state conn_(\w+)", lines)
+        return len([state for state in states if state != b"listening"]) - 1
+
+    def cut_all(self) -> None:
+        self.server.kill()
+        self.server.start()
+
+
+Place = OnRedis | OnMemcached
+
+
+@pytest.fixture(params=("redis", "memcached"))
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    if request.param == "redis":
+        yield OnRedis(request.getfixturevalue("fresh_redis"))
+        return
+    require(MemcachedServer)
+    server = MemcachedServer()
+    server.start()
+    yield OnMemcached(server)
+    server.kill()
+    server.stop()
 
 
 @pytest.fixture
-def store(make: Make) -> RedisStore:
-    return make()
+def store(place: Place) -> Iterator[AsyncStore]:
+    made = place.store()
+    yield made
+    made.close()
 
 
-@pytest.fixture
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From when it is called on, nothing may leave the event loop's thread."""
+class NoThreads(ThreadPoolExecutor):
+    """What everything that is to run in a thread falls into."""
 
-    async def refused(*args: object) -> None:
+    def submit(self, *args: object, **options: object) -> NoReturn:
         raise AssertionError("left the event loop's thread")
 
-    return lambda: monkeypatch.setattr(asyncio, "to_thread", refused)
+
+def forbid_threads() -> None:
+    """From here on, nothing may leave the event loop's thread."""
+    asyncio.get_running_loop().set_default_executor(NoThreads())
 
 
-async def works(store: RedisStore) -> None:
+async def works(store: AsyncStore) -> None:
     state = (await store.aread(None, ["a"])).states["a"]
     assert state is not None
     payload = b"x" * 3_000_000  # more than goes out or comes in at once
@@ -46,19 +119,17 @@ async def works(store: RedisStore) -> None:
 
 
 def test_nothing_leaves_the_loops_thread_once_there_is_a_wire(
-    store: RedisStore, no_threads: Callable[[], None]
+    store: AsyncStore,
 ) -> None:
     async def story() -> None:
         await store.aread(None, ())
-        no_threads()
+        forbid_threads()
         await works(store)
 
     asyncio.run(story())
 
 
-def test_many_tasks_share_one_wire_and_each_gets_its_own(
-    store: RedisStore, fresh_redis: RedisServer
-) -> None:
+def test_many_tasks_share_one_wire_and_each_gets_its_own(store: AsyncStore, place: Place) -> None:
     async def one(number: int) -> None:
         payload = b"%d" % number * 1000
         state = (await store.aread(None, ["a"])).states["a"]
@@ -71,22 +142,18 @@ def test_many_tasks_share_one_wire_and_each_gets_its_own(
 
     async def story() -> None:
         await asyncio.gather(*map(one, range(MANY)))
-        assert len(connections(fresh_redis)) == 1
+        wait_for(lambda: place.connected() == 1)
 
     asyncio.run(story())
 
 
-def test_the_next_loop_takes_the_wire_of_the_one_before(
-    store: RedisStore, fresh_redis: RedisServer
-) -> None:
+def test_the_next_loop_takes_the_wire_of_the_one_before(store: AsyncStore, place: Place) -> None:
     for _ in range(3):
         asyncio.run(works(store))
-    assert len(connections(fresh_redis)) == 1
+    wait_for(lambda: place.connected() == 1)
 
 
-def test_loops_at_the_same_time_have_a_wire_each(
-    store: RedisStore, fresh_redis: RedisServer
-) -> None:
+def test_loops_at_the_same_time_have_a_wire_each(store: AsyncStore, place: Place) -> None:
     async def inner() -> None:
         await works(store)
 
@@ -96,7 +163,7 @@ def test_loops_at_the_same_time_have_a_wire_each(
         await works(store)
 
     asyncio.run(outer())
-    assert 2 <= len(connections(fresh_redis)) <= 3
+    assert 2 <= place.connected() <= 3
     asyncio.run(works(store))
 
 
@@ -106,27 +173,26 @@ def test_tls_is_spoken_on_a_loop(tls_server: TlsServer) -> None:
     store.close()
 
 
-def test_a_loop_that_was_busy_does_not_take_its_own_delay_for_the_servers(make: Make) -> None:
-    store = make(socket_timeout=0.1)
+def test_a_loop_that_was_busy_does_not_take_its_own_delay_for_the_servers(place: Place) -> None:
+    store = place.store(timeout=0.3)
 
     async def story() -> None:
         await works(store)  # what is fetched now comes in many parts
         task = asyncio.create_task(store.aread("k", ["a"]))
         await asyncio.sleep(0)
-        time.sleep(0.15)  # noqa: ASYNC251
+        time.sleep(0.4)  # noqa: ASYNC251
         assert (await task).entry is not None
 
     asyncio.run(story())
+    store.close()
 
 
-def test_a_cancelled_task_leaves_nobody_its_reply(
-    store: RedisStore, fresh_redis: RedisServer
-) -> None:
+def test_a_cancelled_task_leaves_nobody_its_reply(store: AsyncStore, place: Place) -> None:
     async def story() -> None:
         states = (await store.aread(None, ["a", "b"])).states
         for key, payload in (("k", b"mine"), ("l", b"yours")):
             await store.awrite(key, Entry(dict(states), payload), 60)
-        with fresh_redis.paused():
+        with place.server.paused():
             mine = asyncio.create_task(store.aread("k", ["a"]))
             yours = asyncio.create_task(store.aread("l", ["a"]))
             await asyncio.sleep(0.01)  # both are on their way
@@ -141,7 +207,7 @@ def test_a_cancelled_task_leaves_nobody_its_reply(
 
 
 def test_a_task_that_is_cancelled_while_it_connects_leaves_the_store_usable(
-    store: RedisStore,
+    store: AsyncStore,
 ) -> None:
     async def story() -> None:
         task = asyncio.create_task(store.aread("k", ["a"]))
@@ -155,38 +221,60 @@ def test_a_task_that_is_cancelled_while_it_connects_leaves_the_store_usable(
 
 
 def test_a_line_that_the_server_closed_is_replaced_and_nobody_notices(
-    store: RedisStore, fresh_redis: RedisServer
+    store: AsyncStore, place: Place
 ) -> None:
     async def story() -> None:
-        before = (await store.aread(None, ["a"])).states
-        with redis.Redis(host=fresh_redis.host, port=fresh_redis.port) as admin:
-            for wait in (0, 0.01):  # the loop has not seen it yet; it has
-                admin.client_kill_filter(_type="normal", skipme=True)
-                await asyncio.sleep(wait)
-                assert (await store.aread(None, ["a"])).states == before
+        await works(store)
+        for wait in (0, 0.01):  # the loop has not seen it yet; it has
+            place.cut_all()
+            await asyncio.sleep(wait)
+            await works(store)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("operation", ("aread", "aread_many", "awrite"))
+def test_while_a_server_does_not_answer_the_loop_goes_on(
+    operation: str, store: AsyncStore, place: Place
+) -> None:
+    arguments: dict[str, tuple[Any, ...]] = {
+        "aread": ("k", ["a"]),
+        "aread_many": ([("k", ["a"]), ("l", ["b"])],),
+        "awrite": ("k", Entry({}, b"x"), 60),
+    }
+
+    async def story() -> None:
+        await works(store)
+        forbid_threads()
+        with place.server.paused():
+            task = asyncio.create_task(getattr(store, operation)(*arguments[operation]))
+            for _ in range(MANY):
+                await asyncio.sleep(0)
+            assert not task.done(), "it was waited for, and nobody else came by"
+        await task
 
     asyncio.run(story())
 
 
 @pytest.mark.parametrize("how", ("paused", "killed"))
 def test_a_server_that_is_away_costs_a_bounded_wait_and_then_none(
-    how: str, store: RedisStore, fresh_redis: RedisServer
+    how: str, store: AsyncStore, place: Place
 ) -> None:
     async def story() -> None:
         await store.aread(None, ["a"])
-        fresh_redis.pause() if how == "paused" else fresh_redis.kill()
+        place.server.pause() if how == "paused" else place.server.kill()
         reads = (store.aread(None, ["a"]) for _ in range(MANY))
         failures = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), 5)
         assert {type(failure) for failure in failures} == {StoreUnavailable}
         with pytest.raises(StoreUnavailable, match="a moment ago"):
             await store.aread(None, ["a"])
-        fresh_redis.resume() if how == "paused" else fresh_redis.start()
+        place.server.resume() if how == "paused" else place.server.start()
         await until_back(store)
 
     asyncio.run(story())
 
 
-async def until_back(store: RedisStore) -> None:
+async def until_back(store: AsyncStore) -> None:
     end = time.monotonic() + 10
     while True:
         try:
@@ -198,18 +286,18 @@ async def until_back(store: RedisStore) -> None:
 
 
 def test_a_closed_store_leaves_no_connection_and_works_again(
-    store: RedisStore, fresh_redis: RedisServer
+    store: AsyncStore, place: Place
 ) -> None:
     async def story() -> None:
         await works(store)
         store.close()
         await asyncio.sleep(0.01)
-        assert not connections(fresh_redis)
+        wait_for(lambda: not place.connected())
         await works(store)
 
     asyncio.run(story())
     store.close()
-    assert not connections(fresh_redis)
+    wait_for(lambda: not place.connected())
 
 
 class Unwatchful(asyncio.SelectorEventLoop):
@@ -226,15 +314,9 @@ def run_unwatchfully(story: Coroutine[Any, Any, None]) -> None:
         runner.run(story)
 
 
-def test_a_loop_that_cannot_watch_sockets_exchanges_in_threads(store: RedisStore) -> None:
+def test_a_loop_that_cannot_watch_sockets_exchanges_in_threads(store: AsyncStore) -> None:
     async def story() -> None:
         await works(store)
         await works(store)
 
     run_unwatchfully(story())
-
-
-@pytest.fixture(autouse=True)
-def _closed(store: RedisStore) -> Iterator[None]:
-    yield
-    store.close()

@@ -9,7 +9,7 @@ import pytest
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import PENDING, Entry
 from django_layercache.stores.memcached import MemcachedStore
-from django_layercache.stores.memcached_commands import Delete, Get, Set
+from django_layercache.stores.memcached_commands import Command, Delete, Get, Set, pipeline
 from django_layercache.stores.memcached_wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Server
 from tests.plugin import require
 from tests.services import MemcachedServer
@@ -139,20 +139,24 @@ def test_a_flushed_server_makes_everything_pending_for_the_grace(first: Memcache
 
 
 def flush(store: MemcachedStore) -> None:
-    def flush_all(connection: object) -> None:
-        connection._socket.sendall(b"flush_all\r\n")
-        assert connection.line() == b"OK"
+    connection = store._first.connect()
+    connection.socket.sendall(b"flush_all\r\n")
+    assert connection.socket.recv(16) == b"OK\r\n"
+    connection.close()
 
-    store._first.run(flush_all)
+
+def ask(store: MemcachedStore, *commands: Command) -> list:
+    """The first server's replies."""
+    return store._first.run(lambda identity: pipeline(commands))
 
 
 def test_a_mark_that_was_evicted_is_found_in_the_register(store: MemcachedStore) -> None:
     keys = store._keys
     before = token_of(store, "a")
     store.mark("w", ["a"], LEASE)
-    store._first.run(lambda connection: connection.exchange([Delete(keys.tag("a"))]))
+    ask(store, Delete(keys.tag("a")))
     assert token_of(store, "a") is PENDING
-    assert store._first.run(lambda connection: connection.exchange([Get((keys.tag("a"),))]))[0]
+    assert ask(store, Get((keys.tag("a"),)))[0]
     store.release("v", ["a"])
     assert token_of(store, "a") is PENDING
     store.release("w", ["a"])
@@ -167,8 +171,10 @@ def test_a_server_that_is_full_of_other_things_forgets_no_mark(first: MemcachedS
     fill = [
         b"set f%d 0 0 %d noreply\r\n%b\r\n" % (n, n % 80, b"x" * (n % 80)) for n in range(80_000)
     ]
-    store._first.run(lambda connection: connection._socket.sendall(b"".join(fill)))
-    assert not store._first.run(lambda c: c.exchange([Get((key,))]))[0], "nothing was evicted"
+    connection = store._first.connect()
+    connection.socket.sendall(b"".join(fill))
+    assert connection.exchange([Get((key,))]) == [{}], "nothing was evicted"
+    connection.close()
     assert token_of(store, "a") is PENDING
     store.close()
 
@@ -180,8 +186,7 @@ def test_a_register_is_tidied_up_and_keeps_the_live_marks(store: MemcachedStore)
         store.mark("v", names, LEASE)
         store.release("v", names)
     keys, head = store._keys, store._tags._head
-    get = [Get((keys.register(head),)), Delete(keys.tag("a"))]
-    items, _ = store._first.run(lambda connection: connection.exchange(get))
+    items, _ = ask(store, Get((keys.register(head),)), Delete(keys.tag("a")))
     assert len(items[keys.register(head)].value) < 40_000
     assert token_of(store, "a") is PENDING
 
@@ -193,9 +198,9 @@ def test_a_register_that_is_full_is_tidied_up_when_it_refuses(
     store.mark("w", ["a"], LEASE)
     keys, head = store._keys, store._tags._head
     key = keys.register(head)
-    (items,) = store._first.run(lambda connection: connection.exchange([Get((key,))]))
+    (items,) = ask(store, Get((key,)))
     full = items[key].value + b"+v 1 0123456789abcdef\n" * 48_000
-    store._first.run(lambda c: c.exchange([Set(key, full[:1_048_000]), Delete(keys.tag("a"))]))
+    ask(store, Set(key, full[:1_048_000]), Delete(keys.tag("a")))
     with pytest.raises(StoreUnavailable, match="refuses"):
         store.mark("v", [f"{number}" for number in range(100)], LEASE)
     store.mark("v", ["b"], LEASE)
@@ -218,7 +223,7 @@ def test_what_somebody_plants_is_as_good_as_nothing(
         "sequence": keys.sequence(head),
         "tag": keys.tag("a"),
     }[name]
-    store._first.run(lambda connection: connection.exchange([Set(key, planted)]))
+    ask(store, Set(key, planted))
     store.mark("w", ["a"], LEASE)
     assert token_of(store, "a") is PENDING
     store.release("w", ["a"])
@@ -296,7 +301,7 @@ def test_tags_that_moved_to_another_server_would_come_back_old(
         except StoreUnavailable:
             noticed = True  # and the writer leaves the tag in the outbox
     until_back(store)
-    while store._first._breaker._retry_at is not None:
+    while store._first.breaker._retry_at is not None:
         store.read(None, ())
     reading = store.read(far, ())
     is_stale = reading.entry is not None and reading.states["a"] == reading.entry.tokens["a"]

@@ -1,6 +1,9 @@
 """Memcached's protocol as the store speaks it, and that the model that is explored speaks it, too."""
 
+import asyncio
 import secrets
+import socket
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,9 +23,13 @@ from django_layercache.stores.memcached_commands import (
     Incr,
     Item,
     Left,
+    Refused,
     Set,
+    Steps,
+    pipeline,
 )
-from django_layercache.stores.memcached_wire import Connection, Refused, Server
+from django_layercache.stores.memcached_replies import INCOMPLETE, Garbled, Reader, Section
+from django_layercache.stores.memcached_wire import Connection, Server
 from tests.engine.memcached_model import Held, carried_out
 from tests.services import MemcachedServer
 
@@ -124,7 +131,7 @@ def test_a_key_that_the_server_does_not_take_is_a_server_that_is_away(
 ) -> None:
     server = Server((memcached_server.host, memcached_server.port))
     with pytest.raises(StoreUnavailable):
-        server.run(lambda connection: connection.exchange([Set(b"x" * 251, b"")]))
+        server.run(lambda identity: pipeline([Set(b"x" * 251, b"")]))
 
 
 def test_an_exception_in_the_middle_leaves_no_reply_for_the_next_one(
@@ -135,15 +142,79 @@ def test_an_exception_in_the_middle_leaves_no_reply_for_the_next_one(
 
     server = Server((memcached_server.host, memcached_server.port))
 
-    def interrupted(connection: Connection) -> None:
-        connection._socket.sendall(Set(b"key", b"old").request() + Get((b"key",)).request())
+    (connection,) = server._idle = [server.connect()]
+
+    def interrupted(identity: str) -> Steps[None]:
+        connection.socket.sendall(connection.asked([Set(b"key", b"old"), Get((b"key",))]))
         raise SoftTimeLimit
+        yield
 
     with pytest.raises(SoftTimeLimit):
         server.run(interrupted)
-    _, items = server.run(lambda c: c.exchange([Set(b"key", b"new"), Get((b"key",))]))
+    _, items = server.run(lambda identity: pipeline([Set(b"key", b"new"), Get((b"key",))]))
     assert items[b"key"].value == b"new"
     server.close()
+
+
+def test_what_was_read_over_a_lost_connection_is_read_again_over_the_next_one(
+    memcached_server: MemcachedServer,
+) -> None:
+    server = Server((memcached_server.host, memcached_server.port))
+    begun = []
+
+    def operation(identity: str) -> Steps[None]:
+        begun.append(identity)
+        yield [Get((b"key",))]
+        if len(begun) == 1:  # another task notices it
+            line = server.lines._seats[asyncio.get_running_loop()].line
+            line.lose(ConnectionResetError("gone"))
+        yield [Get((b"key",))]
+
+    async def story() -> None:
+        await server.arun(lambda identity: pipeline([Get((b"key",))]))
+        await asyncio.wait_for(server.arun(operation), 10)
+
+    asyncio.run(story())
+    assert len(begun) == 2
+    server.lines.close()
+
+
+@pytest.mark.parametrize("size", (1, 10))
+def test_a_reply_is_understood_in_whatever_parts_it_comes(size: int) -> None:
+    reader, replies = Reader(), []
+    text = (
+        b"VALUE a 0 5 7\r\n\r\nEND\r\nVALUE b 0 0 8\r\n\r\nEND\r\nSTAT pid 1\r\nEND\r\nSTORED\r\n"
+    )
+    for start in range(0, len(text), size):
+        part = text[start : start + size]
+        reader.room()[: len(part)] = part
+        reader.came(len(part))
+        while (reply := reader.gets()) is not INCOMPLETE:
+            replies.append(reply)
+    items = {b"a": Item(b"\r\nEND", b"7"), b"b": Item(b"", b"8")}
+    assert replies == [Section(items, {}), Section({}, {b"pid": b"1"}), b"STORED"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    (
+        b"VALUE a 0 5 7\r\nabc\r\nEND\r\n",
+        b"VALUE a 0 99999999999 7\r\n",
+        b"VALUE a 0 9999999999 7\r\n",
+        b"VALUE a 0 -5 7\r\n",
+        b"CLIENT_ERROR bad\r\n",
+        b"STORED\r\n",
+        b"x" * 20_000,
+    ),
+)
+def test_what_is_no_reply_costs_the_connection(text: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection.__new__(Connection)
+        connection.socket, connection._reader, connection._expected = ours, Reader(), deque()
+        theirs.sendall(text)
+        with pytest.raises(Garbled):
+            connection.exchange([Get((b"a",))])
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,35 @@ away, without another one its entries are. Entries need no such care, as their t
 against those of the first server.
 """
 
+import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from math import ceil
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django_layercache.exceptions import StoreUnavailable, Undecodable
 from django_layercache.serializers.reports import report_undecodable
 from django_layercache.stores import entries
 from django_layercache.stores.base import Entry, Reading, Token
-from django_layercache.stores.memcached_commands import Command, Delete, Get, Left, Set, Stats
+from django_layercache.stores.memcached_commands import (
+    Command,
+    Delete,
+    Get,
+    Left,
+    Refused,
+    Set,
+    Stats,
+    Steps,
+    pipeline,
+)
 from django_layercache.stores.memcached_generations import server_time
 from django_layercache.stores.memcached_items import MANIFEST, Keys, manifest
 from django_layercache.stores.memcached_tags import Tags
-from django_layercache.stores.memcached_wire import Connection, Refused, Server
+from django_layercache.stores.memcached_wire import Operation, Server
+from django_layercache.stores.steps import awaited_to_the_end, carried_out
 
 __all__ = ["MemcachedStore"]
 
@@ -69,9 +81,54 @@ class MemcachedStore:
         return self.read_many([(key, tags)])[0]
 
     def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
-        return self._readings(requests) if requests else []
+        return carried_out(self._readings(requests), self._ask) if requests else []
+
+    async def aread(self, key: str | None, tags: Sequence[str]) -> Reading:
+        return (await self.aread_many([(key, tags)]))[0]
+
+    async def aread_many(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> list[Reading]:
+        if not requests:
+            return []
+        return await awaited_to_the_end(self._readings(requests), self._aask)
 
     def write(self, key: str, entry: Entry, timeout: float | None) -> None:
+        carried_out(self._writing(key, entry, timeout), self._ask)
+
+    async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
+        await awaited_to_the_end(self._writing(key, entry, timeout), self._aask)
+
+    def mark(self, writer: str, tags: Iterable[str], lease: float) -> None:
+        if tags := list(dict.fromkeys(tags)):
+            self._on_first(lambda identity: self._tags.mark(identity, writer, tags, lease))
+
+    def release(self, writer: str, tags: Iterable[str]) -> None:
+        if tags := list(dict.fromkeys(tags)):
+            self._on_first(lambda identity: self._tags.release(identity, writer, tags))
+
+    def delete(self, key: str) -> None:
+        command = Delete(self._keys.entry(key))
+        self._server_of(key).run(_whoever(partial(pipeline, [command])))
+
+    def reset(self) -> None:
+        self._on_first(self._tags.reset)
+
+    def end_grace(self, sequence: Token) -> None:
+        self._on_first(lambda identity: self._tags.end_grace(identity, sequence[:8]))
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+            server.lines.close()
+
+    def describe(self) -> dict[str, Any]:
+        """Which of the ``servers`` answer."""
+        return {"servers": {server.name: _state(server) for server in self._servers}}
+
+    # -- writing, without its I/O ---------------------------------------------------------
+
+    def _writing(self, key: str, entry: Entry, timeout: float | None) -> "Plan[None]":
         data, name, ttl = entries.pack(key, entry), self._keys.entry(key), _ttl(timeout)
         commands: list[Command] = []
         if len(data) > _PIECE:
@@ -79,61 +136,50 @@ class MemcachedStore:
             data = manifest(data, len(pieces))
             names = self._keys.pieces(data)
             commands = [Set(*piece, ttl) for piece in zip(names, pieces, strict=False)]
-        self._put(key, [*commands, Set(name, data, ttl)])
-
-    def mark(self, writer: str, tags: Iterable[str], lease: float) -> None:
-        if tags := list(dict.fromkeys(tags)):
-            self._on_first(lambda connection: self._tags.mark(connection, writer, tags, lease))
-
-    def release(self, writer: str, tags: Iterable[str]) -> None:
-        if tags := list(dict.fromkeys(tags)):
-            self._on_first(lambda connection: self._tags.release(connection, writer, tags))
-
-    def delete(self, key: str) -> None:
-        command = Delete(self._keys.entry(key))
-        self._server_of(key).run(lambda connection: connection.exchange([command]))
-
-    def reset(self) -> None:
-        self._on_first(self._tags.reset)
-
-    def end_grace(self, sequence: Token) -> None:
-        self._on_first(lambda connection: self._tags.end_grace(connection, sequence[:8]))
-
-    def close(self) -> None:
-        for server in self._servers:
-            server.close()
-
-    def describe(self) -> dict[str, Any]:
-        """Which of the ``servers`` answer."""
-        return {"servers": {server.name: _state(server) for server in self._servers}}
+        commands.append(Set(name, data, ttl))
+        server = self._server_of(key)
+        (error,) = yield [(server, _whoever(partial(pipeline, commands)))]
+        if isinstance(error, Refused):
+            # No room, or an item size that was made smaller: the value is built anew each time.
+            logger.debug("An entry is not stored: %s", error)
+        elif isinstance(error, StoreUnavailable) and server is self._first:
+            raise error
 
     # -- reading --------------------------------------------------------------------------
 
-    def _readings(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
+    def _readings(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> "Plan[list[Reading]]":
         # Entries first, then tags: what is stored later than the tags were fetched may be newer.
         keys = dict.fromkeys(key for key, _ in requests if key is not None)
-        found = self._from_others(keys)
+        found = yield from self._from_others(keys)
         near = [key for key in keys if key not in found]
-        return self._on_first(lambda first: self._with_tags(first, requests, found, near))
+
+        def with_tags(identity: str) -> Steps[list[Reading]]:
+            return self._with_tags(identity, requests, found, near)
+
+        (result,) = yield [(self._first, with_tags)]
+        readings: list[Reading] = _of_the_first(result)
+        return readings
 
     def _with_tags(
         self,
-        first: Connection,
+        identity: str,
         requests: Sequence[tuple[str | None, Sequence[str]]],
         found: Mapping[str, "_Found"],
         near: Sequence[str],
-    ) -> list[Reading]:
+    ) -> Steps[list[Reading]]:
         names = {self._keys.entry(key): key for key in near}
         wanted = {tag for _, tags in requests for tag in tags}
         wanted.update(*(entry.tokens for entry, *_ in found.values() if entry is not None))
         wanted.update(*(self._remembered.get(key, ()) for key in near))
-        seen = self._tags.look(first, wanted, tuple(names))
+        seen = yield from self._tags.look(identity, wanted, tuple(names))
         here = {names[n]: (item.value, seen.left[n]) for n, item in seen.found.items()}
-        found = {**found, **self._unpacked(first, here)}
+        found = {**found, **(yield from self._unpacked(here))}
         if late := {tag for entry, *_ in found.values() if entry for tag in entry.tokens} - wanted:
-            again = self._tags.look(first, late)
+            again = yield from self._tags.look(identity, late)
             seen = again._replace(tags={**seen.tags, **again.tags})
-        states, position, in_grace = self._tags.states(first, seen, seen.tags)
+        states, position, in_grace = yield from self._tags.states(identity, seen, seen.tags)
         readings = []
         for key, tags in requests:
             entry, damage, left = found.get(key, _NOTHING) if key is not None else _NOTHING
@@ -142,7 +188,7 @@ class MemcachedStore:
             readings.append(Reading(entry, own, position, in_grace, damage, left))
         return readings
 
-    def _from_others(self, keys: Iterable[str]) -> dict[str, "_Found"]:
+    def _from_others(self, keys: Iterable[str]) -> "Plan[dict[str, _Found]]":
         """The entries that are not on the first server. One whose server is away is not there."""
         if len(self._servers) == 1:
             return {}
@@ -150,33 +196,38 @@ class MemcachedStore:
         for key in keys:
             groups[self._server_of(key)].append(key)
         groups.pop(self._first, None)
-        found: dict[str, _Found] = {}
-        for server, group in groups.items():
-            found.update(dict.fromkeys(group, _NOTHING))
-            try:
-                found.update(server.run(partial(self._fetch, keys=group)))
-            except (StoreUnavailable, Refused) as error:
-                logger.debug("Entries are missed: %s", error)
+        found: dict[str, _Found] = {key: _NOTHING for group in groups.values() for key in group}
+        if not found:
+            return {}
+        parts = [
+            (server, _whoever(partial(self._fetch, group))) for server, group in groups.items()
+        ]
+        for result in (yield parts):
+            if isinstance(result, Exception):
+                logger.debug("Entries are missed: %s", result)
+            else:
+                found.update(result)
         return found
 
-    def _fetch(self, connection: Connection, keys: Sequence[str]) -> dict[str, "_Found"]:
+    def _fetch(self, keys: Sequence[str]) -> "Steps[dict[str, _Found]]":
         names = {self._keys.entry(key): key for key in keys}
-        items, *left = connection.exchange([Get(tuple(names)), *map(Left, names)])
+        items, *left = yield [Get(tuple(names)), *map(Left, names)]
         seconds = dict(zip(names, left, strict=True))
         here = {names[n]: (item.value, seconds[n]) for n, item in items.items()}
-        return self._unpacked(connection, here)
+        return (yield from self._unpacked(here))
 
     def _unpacked(
-        self, connection: Connection, found: Mapping[str, tuple[bytes, float | None]]
-    ) -> dict[str, "_Found"]:
-        return {key: self._unpack(connection, key, *held) for key, held in found.items()}
+        self, held: Mapping[str, tuple[bytes, float | None]]
+    ) -> "Steps[dict[str, _Found]]":
+        found: dict[str, _Found] = {}
+        for key, (data, left) in held.items():
+            found[key] = yield from self._unpack(key, data, left)
+        return found
 
-    def _unpack(
-        self, connection: Connection, key: str, data: bytes, left: float | None
-    ) -> "_Found":
+    def _unpack(self, key: str, data: bytes, left: float | None) -> "Steps[_Found]":
         try:
             if data.startswith(MANIFEST):
-                data = self._joined(connection, data)
+                data = yield from self._joined(data)
             entry = entries.unpack(key, data)
         except Undecodable as error:
             report_undecodable("entry", str(error))
@@ -186,9 +237,9 @@ class MemcachedStore:
         self._remembered[key] = tuple(entry.tokens)
         return entry, "", left
 
-    def _joined(self, connection: Connection, data: bytes) -> bytes:
+    def _joined(self, data: bytes) -> Steps[bytes]:
         names = self._keys.pieces(data)
-        (pieces,) = connection.exchange([Get(tuple(names))])
+        (pieces,) = (yield [Get(tuple(names))]) if names else [{}]
         whole = b"".join([pieces[name].value for name in names if name in pieces])
         if manifest(whole, len(names)) != data:
             raise Undecodable("an entry of which pieces are missing")
@@ -196,22 +247,16 @@ class MemcachedStore:
 
     # -- servers --------------------------------------------------------------------------
 
-    def _on_first(self, operation: Callable[[Connection], T]) -> T:
-        try:
-            return self._first.run(operation)
-        except Refused as error:
-            raise StoreUnavailable(f"memcached refuses: {error}") from error
+    def _ask(self, parts: "Sequence[Part]") -> list[Any]:
+        return [_result(server, operation) for server, operation in parts]
 
-    def _put(self, key: str, commands: Sequence[Command]) -> None:
-        server = self._server_of(key)
-        try:
-            server.run(lambda connection: connection.exchange(commands))
-        except Refused as error:
-            # No room, or an item size that was made smaller: the value is built anew each time.
-            logger.debug("An entry is not stored: %s", error)
-        except StoreUnavailable:
-            if server is self._first:
-                raise
+    async def _aask(self, parts: "Sequence[Part]") -> list[Any]:
+        if len(parts) == 1:
+            return [await _aresult(*parts[0])]
+        return await asyncio.gather(*(_aresult(*part) for part in parts))
+
+    def _on_first(self, operation: Operation[T]) -> T:
+        return cast("T", _of_the_first(_result(self._first, operation)))
 
     def _server_of(self, key: str) -> Server:
         """The server that has the entry under *key*: the same one in every process with the same pool."""
@@ -221,17 +266,48 @@ class MemcachedStore:
         return max(self._servers, key=lambda server: _weight(server, data))
 
 
+#: What is asked of a server.
+Part = tuple[Server, Operation[Any]]
+#: An operation on all of them: it yields parts, and is sent what each returned, or raised.
+Plan = Generator[Sequence[Part], list[Any], T]
+
+
+def _whoever(begin: Callable[[], Steps[T]]) -> Operation[T]:
+    """An operation that does not mind which server answers."""
+    return lambda identity: begin()
+
+
+def _result(server: Server, operation: Operation[Any]) -> Any:
+    try:
+        return server.run(operation)
+    except (StoreUnavailable, Refused) as error:
+        return error
+
+
+async def _aresult(server: Server, operation: Operation[Any]) -> Any:
+    try:
+        return await server.arun(operation)
+    except (StoreUnavailable, Refused) as error:
+        return error
+
+
+def _of_the_first(result: Any) -> Any:
+    """*result*, of the server that has the tags: without it there is no store."""
+    if isinstance(result, Refused):
+        raise StoreUnavailable(f"memcached refuses: {result}") from result
+    if isinstance(result, StoreUnavailable):
+        raise result
+    return result
+
+
 #: An entry, what is wrong with it, and how many seconds it has left.
 _Found = tuple[Entry | None, str, float | None]
 _NOTHING: _Found = (None, "", 0.0)
 
 
 def _state(server: Server) -> str:
-    try:
-        server.run(lambda connection: connection.exchange([Stats()]))
-    except (StoreUnavailable, Refused) as error:
-        return str(error)
-    return "answers"
+    result = _result(server, _whoever(partial(pipeline, [Stats()])))
+    return str(result) if isinstance(result, Exception) else "answers"
 
 
 def _weight(server: Server, key: bytes) -> bytes:

@@ -1,6 +1,9 @@
-"""Memcached's commands: what is sent, and how the reply is read."""
+"""Memcached's commands: what is sent, and what the reply means."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from django_layercache.stores.memcached_replies import Garbled, Item, Reply, Section
 
 __all__ = [
     "Add",
@@ -12,52 +15,51 @@ __all__ = [
     "Incr",
     "Item",
     "Left",
+    "Refused",
     "Set",
     "Stats",
+    "Steps",
+    "pipeline",
 ]
 
 
-class Replies(Protocol):
-    """Where replies come from, part by part."""
-
-    def line(self) -> bytes:
-        """A line, without its end."""
-        ...
-
-    def is_stored(self) -> bool:
-        """Whether a command that stores has stored."""
-        ...
-
-    def items(self) -> "dict[bytes, Item]":
-        """Items, by key."""
-        ...
-
-    def left(self) -> float | None:
-        """How many seconds an item has left."""
-        ...
-
-    def stats(self) -> dict[bytes, bytes]:
-        """What a server says of itself."""
-        ...
+T = TypeVar("T")
 
 
-class Item(NamedTuple):
-    """A value, and the number that it has until it is changed."""
+class Refused(Exception):
+    """The server answers, and does not do it: no memory, or the item is too large."""
 
-    value: bytes
-    unique: bytes
+
+def _line(reply: Reply) -> bytes:
+    """*reply*, which has to be a line."""
+    if isinstance(reply, Section):
+        raise Garbled("items, and nobody asked for any")
+    if reply.startswith(b"SERVER_ERROR"):
+        raise Refused(reply.decode("latin-1"))
+    if reply.startswith((b"ERROR", b"CLIENT_ERROR")):
+        raise Garbled(reply.decode("latin-1"))
+    return reply
+
+
+def _section(reply: Reply) -> Section:
+    if isinstance(reply, Section):
+        return reply
+    raise Garbled(_line(reply).decode("latin-1"))
 
 
 class Get(NamedTuple):
-    """The items under *keys*, fetched in this order; those that there are, by key."""
+    """The items under *keys*, fetched in this order; those that there are, by key.
+
+    Without keys nothing is sent, and nothing comes.
+    """
 
     keys: tuple[bytes, ...]
 
     def request(self) -> bytes:
         return b"gets %b\r\n" % b" ".join(self.keys) if self.keys else b""
 
-    def reply(self, replies: Replies) -> dict[bytes, Item]:
-        return replies.items() if self.keys else {}
+    def reply(self, reply: Reply) -> dict[bytes, Item]:
+        return _section(reply).items
 
 
 class Set(NamedTuple):
@@ -70,8 +72,8 @@ class Set(NamedTuple):
     def request(self) -> bytes:
         return b"set %b 0 %d %d\r\n%b\r\n" % (self.key, self.ttl, len(self.value), self.value)
 
-    def reply(self, replies: Replies) -> bool:
-        return replies.is_stored()
+    def reply(self, reply: Reply) -> bool:
+        return _line(reply) == b"STORED"
 
 
 class Add(NamedTuple):
@@ -84,8 +86,8 @@ class Add(NamedTuple):
     def request(self) -> bytes:
         return b"add %b 0 %d %d\r\n%b\r\n" % (self.key, self.ttl, len(self.value), self.value)
 
-    def reply(self, replies: Replies) -> bool:
-        return replies.is_stored()
+    def reply(self, reply: Reply) -> bool:
+        return _line(reply) == b"STORED"
 
 
 class Cas(NamedTuple):
@@ -100,8 +102,8 @@ class Cas(NamedTuple):
         head = (self.key, self.ttl, len(self.value), self.unique)
         return b"cas %b 0 %d %d %b\r\n%b\r\n" % (*head, self.value)
 
-    def reply(self, replies: Replies) -> bool:
-        return replies.is_stored()
+    def reply(self, reply: Reply) -> bool:
+        return _line(reply) == b"STORED"
 
 
 class Append(NamedTuple):
@@ -113,8 +115,8 @@ class Append(NamedTuple):
     def request(self) -> bytes:
         return b"append %b 0 0 %d\r\n%b\r\n" % (self.key, len(self.value), self.value)
 
-    def reply(self, replies: Replies) -> bool:
-        return replies.is_stored()
+    def reply(self, reply: Reply) -> bool:
+        return _line(reply) == b"STORED"
 
 
 class Incr(NamedTuple):
@@ -126,8 +128,8 @@ class Incr(NamedTuple):
     def request(self) -> bytes:
         return b"incr %b %d\r\n" % (self.key, self.by)
 
-    def reply(self, replies: Replies) -> int | None:
-        line = replies.line()
+    def reply(self, reply: Reply) -> int | None:
+        line = _line(reply)
         return int(line) if line.isdigit() else None
 
 
@@ -139,8 +141,8 @@ class Delete(NamedTuple):
     def request(self) -> bytes:
         return b"delete %b\r\n" % self.key
 
-    def reply(self, replies: Replies) -> bool:
-        return replies.line() == b"DELETED"
+    def reply(self, reply: Reply) -> bool:
+        return _line(reply) == b"DELETED"
 
 
 class Left(NamedTuple):
@@ -151,8 +153,13 @@ class Left(NamedTuple):
     def request(self) -> bytes:
         return b"mg %b t\r\n" % self.key
 
-    def reply(self, replies: Replies) -> float | None:
-        return replies.left()
+    def reply(self, reply: Reply) -> float | None:
+        if isinstance(reply, Section):
+            raise Garbled("items, and nobody asked for any")
+        found, _, left = reply.partition(b" t")
+        if found != b"HD":
+            return 0.0
+        return None if left == b"-1" else float(left)
 
 
 class Stats(NamedTuple):
@@ -161,8 +168,16 @@ class Stats(NamedTuple):
     def request(self) -> bytes:
         return b"stats\r\n"
 
-    def reply(self, replies: Replies) -> dict[bytes, bytes]:
-        return replies.stats()
+    def reply(self, reply: Reply) -> dict[bytes, bytes]:
+        return _section(reply).stats
 
 
 Command = Get | Set | Add | Cas | Append | Incr | Delete | Left | Stats
+
+#: An operation without its I/O: it yields commands that go out together, and is sent the replies.
+Steps = Generator[Sequence[Command], list[Any], T]
+
+
+def pipeline(commands: Sequence[Command]) -> Steps[list[Any]]:
+    """The operation that is *commands*, and no more."""
+    return (yield commands)

@@ -9,9 +9,16 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 
 from django_layercache.exceptions import StoreUnavailable
-from django_layercache.stores.memcached_commands import Add, Cas, Command, Get, Item, Stats
+from django_layercache.stores.memcached_commands import (
+    Add,
+    Cas,
+    Command,
+    Get,
+    Item,
+    Stats,
+    Steps,
+)
 from django_layercache.stores.memcached_items import Head, Keys
-from django_layercache.stores.memcached_wire import Connection
 
 __all__ = ["LONGEST_PAUSE", "Generations", "server_time", "tries"]
 
@@ -54,45 +61,45 @@ class Generations:
         #: The last one that was seen. Whoever goes by it looks, in the same pipeline, whether it still counts.
         self._head: Head | None = None
 
-    def reset(self, connection: Connection) -> None:
+    def reset(self, identity: str) -> Steps[None]:
         """Begin a generation. The register stays, as the marks' writers have not committed yet."""
         for _ in tries():
-            (top,) = connection.exchange([Get((self._keys.head,))])
+            (top,) = yield [Get((self._keys.head,))]
             item = top.get(self._keys.head)
-            head = self._understood(connection, item)
-            if head is not None and self._begin(connection, item, head):
+            head = yield from self._understood(identity, item)
+            if head is not None and (yield from self._begin(identity, item, head)):
                 return
 
-    def end_grace(self, connection: Connection, generation: str) -> None:
+    def end_grace(self, identity: str, generation: str) -> Steps[None]:
         """Trust the server, if it is in *generation*."""
         for _ in tries():
-            (top,) = connection.exchange([Get((self._keys.head,))])
+            (top,) = yield [Get((self._keys.head,))]
             item = top.get(self._keys.head)
-            head = self._understood(connection, item)
-            if head is not None and (
-                head.generation != generation or self._change(connection, head, item, 0.0)
-            ):
+            head = yield from self._understood(identity, item)
+            if head is None:
+                continue
+            if head.generation != generation or (yield from self._change(head, item, 0.0)):
                 return
 
     # -- the head -------------------------------------------------------------------------
 
-    def _understood(self, connection: Connection, item: Item | None) -> Head | None:
+    def _understood(self, identity: str, item: Item | None) -> Steps[Head | None]:
         """The head in *item*. If it is of no use a new generation is begun, and there is none for now."""
         head = None if item is None else Head.unpack(item.value)
-        if head is None or head.identity != connection.identity:
-            self._begin(connection, item, None)
+        if head is None or head.identity != identity:
+            yield from self._begin(identity, item, None)
             return None
         self._head = head
         return head
 
     def _begin(
         self,
-        connection: Connection,
+        identity: str,
         item: Item | None,
         kept: Head | None,
         *,
         lost: Head | None = None,
-    ) -> bool:
+    ) -> Steps[bool]:
         """Begin a generation in place of the one in *item*; whether nobody else did.
 
         Its marks are those of *kept*, or unknown. It is *lost* of which somebody has found that
@@ -100,36 +107,35 @@ class Generations:
         """
         if lost is not None and (item is None or Head.unpack(item.value) != lost):
             return False  # somebody else has begun one meanwhile
-        seed = round(self._now(connection) * 1e6)
+        now = yield from self._now()
         generation = secrets.token_hex(4)
         if kept is None:
             trusted_from = None if self._grace else 0.0
-            head = Head(generation, secrets.token_hex(4), trusted_from, connection.identity)
+            head = Head(generation, secrets.token_hex(4), trusted_from, identity)
         else:
             head = kept._replace(generation=generation)
-        commands: list[Command] = [Add(self._sequence(head), b"%d" % seed)]
+        commands: list[Command] = [Add(self._sequence(head), b"%d" % round(now * 1e6))]
         if kept is None:
             commands.append(Add(self._keys.register(head), b""))
         commands.append(self._placing(head, item))
-        return bool(connection.exchange(commands)[-1])
+        *_, is_placed = yield commands
+        return bool(is_placed)
 
-    def _is_trusted(self, connection: Connection, head: Head, item: Item) -> bool:
+    def _is_trusted(self, head: Head, item: Item) -> Steps[bool]:
         """Whether no mark can have been lost of which somebody still relies on."""
         if head.trusted_from == 0:
             return True
-        now, trusted_from = self._now(connection), head.trusted_from
+        now, trusted_from = (yield from self._now()), head.trusted_from
         latest = now + self._grace + self._slack
         if trusted_from is None or trusted_from > latest + 60:
             # Counted from here, as everybody can see by now that it has begun.
-            self._change(connection, head, item, latest)
+            yield from self._change(head, item, latest)
             return False
-        return now >= trusted_from and self._change(connection, head, item, 0.0)
+        return now >= trusted_from and (yield from self._change(head, item, 0.0))
 
-    def _change(
-        self, connection: Connection, head: Head, item: Item | None, trusted_from: float
-    ) -> bool:
-        put = self._placing(head._replace(trusted_from=trusted_from), item)
-        return bool(connection.exchange([put])[0])
+    def _change(self, head: Head, item: Item | None, trusted_from: float) -> Steps[bool]:
+        (is_placed,) = yield [self._placing(head._replace(trusted_from=trusted_from), item)]
+        return bool(is_placed)
 
     def _placing(self, head: Head, item: Item | None) -> Command:
         key, value = self._keys.head, head.pack()
@@ -137,8 +143,8 @@ class Generations:
 
     # -- odds and ends --------------------------------------------------------------------
 
-    def _now(self, connection: Connection) -> float:
-        (stats,) = connection.exchange([Stats()])
+    def _now(self) -> Steps[float]:
+        (stats,) = yield [Stats()]
         return self._clock(stats)
 
     def _sequence(self, head: Head) -> bytes:

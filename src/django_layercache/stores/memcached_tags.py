@@ -27,7 +27,9 @@ from django_layercache.stores.memcached_commands import (
     Incr,
     Item,
     Left,
+    Refused,
     Stats,
+    Steps,
 )
 from django_layercache.stores.memcached_generations import LONGEST_PAUSE, Generations, tries
 from django_layercache.stores.memcached_items import (
@@ -41,7 +43,6 @@ from django_layercache.stores.memcached_items import (
     unpack_marks,
     unpack_token,
 )
-from django_layercache.stores.memcached_wire import Connection, Refused
 
 __all__ = ["Seen", "Tags"]
 
@@ -72,24 +73,22 @@ class Tags(Generations):
 
     # -- reading --------------------------------------------------------------------------
 
-    def look(
-        self, connection: Connection, tags: Iterable[str], before: Sequence[bytes] = ()
-    ) -> Seen:
+    def look(self, identity: str, tags: Iterable[str], before: Sequence[bytes] = ()) -> Steps[Seen]:
         """Fetch the items under the keys *before*, then *tags*, then the position of the sequence."""
         keys = {self._keys.tag(tag): tag for tag in tags}
         for _ in tries():
             guess = self._head
             last = [self._keys.head] if guess is None else [self._keys.head, self._sequence(guess)]
-            found, items, top, *left = connection.exchange(
+            found, items, top, *left = yield (
                 [Get(tuple(before)), Get(tuple(keys)), Get(tuple(last)), *map(Left, before)]
             )
             head_item = top.get(self._keys.head)
-            head = self._understood(connection, head_item)
+            head = yield from self._understood(identity, head_item)
             if head is None or guess is None or head.generation != guess.generation:
                 continue
             position = _number(top.get(self._sequence(head)))
             if position is None:
-                self._begin(connection, head_item, head)
+                yield from self._begin(identity, head_item, head)
                 continue
             states = {tag: items.get(key) for key, tag in keys.items()}
             seconds = dict(zip(before, left, strict=True))
@@ -97,38 +96,36 @@ class Tags(Generations):
         raise AssertionError
 
     def states(
-        self, connection: Connection, seen: Seen, tags: Iterable[str]
-    ) -> tuple[dict[str, TokenState], Token, bool]:
+        self, identity: str, seen: Seen, tags: Iterable[str]
+    ) -> Steps[tuple[dict[str, TokenState], Token, bool]]:
         """The state of *tags*, which were *seen*; the position; whether there is a grace."""
         states = {tag: _token(seen.tags[tag], seen.head) for tag in tags}
         position = seen.head.position(seen.position)
-        trusted = self._is_trusted(connection, seen.head, seen.head_item)
+        trusted = yield from self._is_trusted(seen.head, seen.head_item)
         unsettled = [tag for tag, state in states.items() if state is PENDING]
         if trusted and unsettled:
-            mintable = self._without_live_marks(connection, seen, unsettled)
+            mintable = yield from self._without_live_marks(seen, unsettled)
             if mintable:
-                minted, position = self._publish(connection, mintable)
+                minted, position = yield from self._publish(identity, mintable)
                 states |= minted
         return states, position, not trusted
 
-    def _without_live_marks(
-        self, connection: Connection, seen: Seen, tags: Sequence[str]
-    ) -> list[str]:
+    def _without_live_marks(self, seen: Seen, tags: Sequence[str]) -> Steps[list[str]]:
         marks = {tag: _marks(seen.tags[tag]) for tag in tags}
-        now = self._now(connection) if any(marks.values()) else 0.0
+        now = (yield from self._now()) if any(marks.values()) else 0.0
         return [tag for tag in tags if not is_live(marks[tag], now)]
 
     # -- writing --------------------------------------------------------------------------
 
-    def mark(self, connection: Connection, writer: str, tags: Sequence[str], lease: float) -> None:
+    def mark(self, identity: str, writer: str, tags: Sequence[str], lease: float) -> Steps[None]:
         """Place marks of *writer* on *tags*, for *lease* seconds at the least."""
         left, recorded = list(tags), ""
         for _ in tries():
             begun = _Clock.monotonic()
-            items, top, stats = connection.exchange(
+            items, top, stats = yield (
                 [Get(self._tag_keys(left)), Get((self._keys.head,)), Stats()]
             )
-            head = self._understood(connection, top.get(self._keys.head))
+            head = yield from self._understood(identity, top.get(self._keys.head))
             if head is None:
                 continue
             now = self._clock(stats)
@@ -138,12 +135,12 @@ class Tags(Generations):
                 line = Register.placed(writer, expiry, tags)
                 commands.append(Append(self._keys.register(head), line))
             commands += [self._marking(items, tag, writer, expiry, now) for tag in left]
-            *stored, top = connection.exchange([*commands, Get((self._keys.head,))])
+            *stored, top = yield [*commands, Get((self._keys.head,))]
             if recorded != head.register and not stored.pop(0):
-                self._refuse_if_full(connection, head)
-                self._begin(connection, top.get(self._keys.head), None, lost=head)
+                yield from self._refuse_if_full(head)
+                yield from self._begin(identity, top.get(self._keys.head), None, lost=head)
                 continue
-            after = self._understood(connection, top.get(self._keys.head))
+            after = yield from self._understood(identity, top.get(self._keys.head))
             if after is None or after.register != head.register or _is_late(begun):
                 left, recorded = list(tags), ""
                 continue
@@ -161,15 +158,15 @@ class Tags(Generations):
         value = pack_marks(marks | {writer: expiry})
         return Add(key, value, _TTL) if item is None else Cas(key, value, item.unique, _TTL)
 
-    def release(self, connection: Connection, writer: str, tags: Sequence[str]) -> None:
+    def release(self, identity: str, writer: str, tags: Sequence[str]) -> Steps[None]:
         """Take the marks of *writer* away, and publish new tokens where there are no others."""
-        self._publish(connection, tags, writer)
+        yield from self._publish(identity, tags, writer)
 
     # -- publishing: a mint, and the second half of a release ---------------------------------
 
     def _publish(
-        self, connection: Connection, tags: Sequence[str], writer: str | None = None
-    ) -> tuple[dict[str, TokenState], Token]:
+        self, identity: str, tags: Sequence[str], writer: str | None = None
+    ) -> Steps[tuple[dict[str, TokenState], Token]]:
         """Give each of *tags* a new token, unless somebody else has a mark on it.
 
         Without a *writer*, one that has a token keeps it. Returns their states, and the position.
@@ -177,12 +174,12 @@ class Tags(Generations):
         states: dict[str, TokenState] = {}
         left, told = list(tags), ""
         for _ in tries():
-            fetched = self._fetch(connection, left, writer if told == "" else None, tags)
+            fetched = yield from self._fetch(identity, left, writer if told == "" else None, tags)
             if fetched is None:
                 continue
             told = fetched.head.register
-            choices = self._choose(connection, fetched, left, writer)
-            stored = self._swap(connection, fetched, choices)
+            choices = yield from self._choose(fetched, left, writer)
+            stored = yield from self._swap(fetched, choices)
             states |= {tag: state for tag, (_, state) in choices.items() if tag in stored}
             left = [tag for tag in left if tag not in stored]
             if not left:
@@ -190,39 +187,39 @@ class Tags(Generations):
         raise AssertionError
 
     def _fetch(
-        self, connection: Connection, left: Sequence[str], teller: str | None, tags: Sequence[str]
-    ) -> "_Fetched | None":
+        self, identity: str, left: Sequence[str], teller: str | None, tags: Sequence[str]
+    ) -> Steps["_Fetched | None"]:
         """Everything that decides what becomes of the tags *left*; ``None`` if it has to be fetched again."""
-        head = self._head or self.look(connection, ()).head
+        head = self._head or (yield from self.look(identity, ())).head
         keys, register = self._tag_keys(left), self._keys.register(head)
         commands: list[Command] = [Add(key, _EMPTY, _TTL) for key in keys]
         if teller is not None:
             # It has committed: whatever is published from now on is from after that.
             commands.append(Append(register, Register.taken(teller, tags)))
         commands += [Get(keys), Incr(self._sequence(head), len(left))]
-        *_, items, last, registers, top = connection.exchange(
+        *_, items, last, registers, top = yield (
             [*commands, Get((register,)), Get((self._keys.head,))]
         )
         head_item = top.get(self._keys.head)
-        now = self._understood(connection, head_item)
+        now = yield from self._understood(identity, head_item)
         if now is None or now[:2] != head[:2]:
             return None
         if register not in registers:
-            self._begin(connection, head_item, None, lost=now)
+            yield from self._begin(identity, head_item, None, lost=now)
             return None
         if last is None:
-            self._begin(connection, head_item, now)
+            yield from self._begin(identity, head_item, now)
             return None
         return _Fetched(now, head_item, items, last, registers[register])
 
     def _choose(
-        self, connection: Connection, fetched: "_Fetched", left: Sequence[str], writer: str | None
-    ) -> dict[str, tuple[bytes, TokenState]]:
+        self, fetched: "_Fetched", left: Sequence[str], writer: str | None
+    ) -> Steps[dict[str, tuple[bytes, TokenState]]]:
         """What each tag that is there is to be, as bytes and as a state."""
-        trusted = self._is_trusted(connection, fetched.head, fetched.head_item)
+        trusted = yield from self._is_trusted(fetched.head, fetched.head_item)
         register = Register(fetched.register.value)
         marks = {tag: register.marks(tag) | _marks(fetched.item(self._keys, tag)) for tag in left}
-        now = self._now(connection) if any(marks.values()) else 0.0
+        now = (yield from self._now()) if any(marks.values()) else 0.0
         chosen: dict[str, tuple[bytes, TokenState]] = {}
         for position, tag in enumerate(left, fetched.position - len(left) + 1):
             item = fetched.item(self._keys, tag)
@@ -243,10 +240,9 @@ class Tags(Generations):
 
     def _swap(
         self,
-        connection: Connection,
         fetched: "_Fetched",
         choices: Mapping[str, tuple[bytes, TokenState]],
-    ) -> set[str]:
+    ) -> Steps[set[str]]:
         """Put what was chosen in place; returns the tags of which it is true now."""
         true, swaps = set(), {}
         for tag, (value, _) in choices.items():
@@ -257,19 +253,19 @@ class Tags(Generations):
                 swaps[tag] = Cas(self._keys.tag(tag), value, item.unique, _TTL)
         commands: list[Command] = [*swaps.values()]
         if len(fetched.register.value) > _TIDY_ABOVE:
-            tidied = Register(fetched.register.value).tidied(self._now(connection))
+            tidied = Register(fetched.register.value).tidied((yield from self._now()))
             register = self._keys.register(fetched.head)
             commands.append(Cas(register, tidied, fetched.register.unique))
-        replies = connection.exchange(commands) if commands else []
+        replies = (yield commands) if commands else []
         return true | {tag for tag, stored in zip(swaps, replies, strict=False) if stored}
 
-    def _refuse_if_full(self, connection: Connection, head: Head) -> None:
+    def _refuse_if_full(self, head: Head) -> Steps[None]:
         """A register that does not take a line more is not lost: make room in it for the next one."""
         key = self._keys.register(head)
-        (items,) = connection.exchange([Get((key,))])
+        (items,) = yield [Get((key,))]
         if item := items.get(key):
-            tidied = Register(item.value).tidied(self._now(connection))
-            connection.exchange([Cas(key, tidied, item.unique)])
+            tidied = Register(item.value).tidied((yield from self._now()))
+            yield [Cas(key, tidied, item.unique)]
             raise Refused("the register of marks is full")
 
     # -- odds and ends --------------------------------------------------------------------

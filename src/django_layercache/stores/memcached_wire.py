@@ -1,23 +1,24 @@
-"""Memcached's text protocol, as far as the `memcached` store needs it: pipelines over pooled sockets.
+"""Connections to a memcached server, for threads and for event loops.
 
 A client of our own, as no library's sends several compare-and-swaps in one round trip. What the
 library of the project's alias is told (addresses, time-outs, TLS) is told to this one.
 """
 
-import os
 import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from io import BytesIO
 from itertools import islice
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar, cast
 
 from django_layercache.exceptions import StoreUnavailable
-from django_layercache.stores.breaker import Breaker
-from django_layercache.stores.memcached_commands import Command, Item, Stats
+from django_layercache.stores.lending import Lender
+from django_layercache.stores.line import Line, Seats
+from django_layercache.stores.memcached_commands import Command, Get, Refused, Stats, Steps
+from django_layercache.stores.memcached_replies import INCOMPLETE, Garbled, Reader, Reply
+from django_layercache.stores.steps import awaited_to_the_end, carried_out
 
-__all__ = ["Address", "Connection", "Refused", "Server"]
+__all__ = ["Address", "Connection", "Operation", "Server"]
 
 #: Seconds, where the project's own alias says nothing.
 CONNECT_TIMEOUT = 0.25
@@ -27,17 +28,12 @@ RESPONSE_TIMEOUT = 0.5
 #: could come to wait for the other one to read.
 _BATCH = 200
 
-#: A host and a port, or the path of a unix socket.
-Address = tuple[str, int] | str
 T = TypeVar("T")
 
-
-class Refused(Exception):
-    """The server answers, and does not do it: no memory, or the item is too large."""
-
-
-class _Garbled(ConnectionError):
-    """What came is no reply; the connection is of no use any more."""
+#: A host and a port, or the path of a unix socket.
+Address = tuple[str, int] | str
+#: What is done on one connection, once it is known which server answers there.
+Operation = Callable[[str], Steps[T]]
 
 
 class Connection:
@@ -50,15 +46,18 @@ class Connection:
         connect_timeout: float = CONNECT_TIMEOUT,
         timeout: float = RESPONSE_TIMEOUT,
         tls: ssl.SSLContext | None = None,
+        epoch: int = 0,
     ) -> None:
-        self._socket = _connected(address, connect_timeout)
-        self._replies: BinaryIO = BytesIO()
+        self.epoch = epoch
+        self.socket = _connected(address, connect_timeout)
+        self._reader = Reader()
+        #: Commands that were sent, and have no reply yet.
+        self._expected: deque[Command] = deque()
         try:
             if tls is not None:
                 host = address if isinstance(address, str) else address[0]
-                self._socket = tls.wrap_socket(self._socket, server_hostname=host)
-            self._socket.settimeout(timeout)
-            self._replies = self._socket.makefile("rb")
+                self.socket = tls.wrap_socket(self.socket, server_hostname=host)
+            self.socket.settimeout(timeout)
             self.identity = self._identify()
         except BaseException:
             self.close()
@@ -70,82 +69,80 @@ class Connection:
         try:
             started = int(stats[b"time"]) - int(stats[b"uptime"])
         except (KeyError, ValueError) as error:
-            raise _Garbled("it does not tell its time") from error
+            raise Garbled("it does not tell its time") from error
         return f"{stats.get(b'pid', b'?').decode('latin-1')}.{started}"
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to *commands*, which the server carries out in their order."""
         replies: list[Any] = []
-        refused: Refused | None = None
         for batch in _batches(commands):
-            self._socket.sendall(b"".join([command.request() for command in batch]))
-            for command in batch:
-                try:
-                    replies.append(command.reply(self))
-                except Refused as error:
-                    refused = error
-                except ValueError as error:
-                    raise _Garbled(str(error)) from error
-        if refused is not None:
-            raise refused
-        return replies
+            until = len(replies) + len(batch)
+            self.socket.sendall(self.asked(batch))
+            self.take(replies, until)
+            while len(replies) < until:
+                self.receive()
+                self.take(replies, until)
+        return granted(replies)
+
+    def asked(self, commands: Sequence[Command]) -> bytes:
+        """What is to be sent for *commands*, after all that was asked for before."""
+        self._expected.extend(commands)
+        return b"".join([command.request() for command in commands])
+
+    def receive(self) -> None:
+        """Take in what has come."""
+        size = self.socket.recv_into(self._reader.room())
+        if not size:
+            raise ConnectionResetError("the connection was closed")
+        self._reader.came(size)
+
+    def take(self, replies: list[Any], count: int) -> None:
+        """Move the meaning of replies that are complete to *replies*, until they are *count*."""
+        while len(replies) < count:
+            if self._expected and self._expected[0] == Get(()):
+                replies.append(self._expected.popleft() and {})
+                continue
+            reply = self._reader.gets()
+            if reply is INCOMPLETE:
+                return
+            if not self._expected:
+                raise Garbled("it says what nobody has asked")
+            replies.append(_meant(self._expected.popleft(), cast("Reply", reply)))
 
     def close(self) -> None:
-        self._replies.close()
-        self._socket.close()
-
-    # -- for commands: the parts of a reply -----------------------------------------------
-
-    def line(self) -> bytes:
-        line = self._line()
-        if line.startswith(b"SERVER_ERROR"):
-            raise Refused(line.decode("latin-1").strip())
-        if line.startswith((b"ERROR", b"CLIENT_ERROR")):
-            raise _Garbled(line.decode("latin-1").strip())
-        return line[:-2]
-
-    def _line(self) -> bytes:
-        line = self._replies.readline(65536)
-        if not line.endswith(b"\r\n"):
-            raise ConnectionResetError("the connection was closed")
-        return line
-
-    def left(self) -> float | None:
-        found, _, left = self._line().strip().partition(b" t")
-        if found != b"HD":
-            return 0.0
-        return None if left == b"-1" else float(left)
-
-    def is_stored(self) -> bool:
-        return self.line() == b"STORED"
-
-    def items(self) -> dict[bytes, Item]:
-        found: dict[bytes, Item] = {}
-        while (line := self.line()) != b"END":
-            _, key, _, size, unique = line.split()
-            data = self._replies.read(int(size) + 2)
-            if not data.endswith(b"\r\n") or len(data) != int(size) + 2:
-                raise ConnectionResetError("the connection was closed")
-            found[key] = Item(data[:-2], unique)
-        return found
-
-    def stats(self) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        while (line := self.line()) != b"END":
-            _, name, *value = line.split(b" ", 2)
-            found[name] = b" ".join(value)
-        return found
+        self.socket.close()
 
 
-class Server:
-    """One server: its idle connections, and a breaker that knows whether it answers."""
+def _meant(command: Command, reply: Reply) -> Any:
+    try:
+        return command.reply(reply)
+    except Refused as error:
+        return error
+    except ValueError as error:
+        raise Garbled(str(error)) from error
+
+
+def granted(replies: list[Any]) -> list[Any]:
+    """*replies*, if none of them is a refusal."""
+    for reply in replies:
+        if isinstance(reply, Refused):
+            raise reply
+    return replies
+
+
+class Server(Lender[Connection]):
+    """One server: its connections, and a breaker that knows whether it answers.
+
+    What :meth:`run` and :meth:`arun` raise is :exc:`StoreUnavailable`, or :exc:`Refused`.
+    """
 
     def __init__(self, address: Address, **options: Any) -> None:
+        super().__init__()
         self.address = address
+        self.timeout = options.get("timeout", RESPONSE_TIMEOUT)
+        #: The connections of event loops.
+        self.lines = Seats(self)
         self._options = options
-        self._breaker = Breaker()
-        self._idle: deque[Connection] = deque()
-        self._owner = os.getpid()
 
     @property
     def name(self) -> str:
@@ -153,55 +150,66 @@ class Server:
         address = self.address
         return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
 
-    def run(self, operation: Callable[[Connection], T]) -> T:
-        """What *operation* returns on a connection; :exc:`StoreUnavailable`, or :exc:`Refused`."""
-        self._breaker.check()
+    def run(self, operation: Operation[T]) -> T:
+        """What *operation* returns on a connection."""
+        self.breaker.check()
         try:
             result = self._run_again(operation)
         except OSError as error:
-            self._breaker.failed(error)
-            raise StoreUnavailable(f"memcached at {self.name} does not answer: {error}") from error
-        self._breaker.succeeded()
+            raise self.failed(error) from error
+        self.breaker.succeeded()
         return result
 
-    def _run_again(self, operation: Callable[[Connection], T]) -> T:
-        # Once more, for a pooled connection that the server has closed meanwhile, and from the
-        # start: what was read over one connection is not to be swapped over another. A time-out
-        # is not tried again: the visitor has waited already.
-        try:
-            return self._run(operation)
-        except ConnectionError:
-            self.close()
-            return self._run(operation)
+    async def arun(self, operation: Operation[T]) -> T:
+        """:meth:`run`, without waiting in a thread."""
+        return await self.lines.run(
+            lambda line: _run_on_line(line, operation), lambda: self.run(operation)
+        )
 
-    def _run(self, operation: Callable[[Connection], T]) -> T:
-        connection = self._take()
+    def connect(self) -> Connection:
+        return Connection(self.address, epoch=self._epoch, **self._options)
+
+    def failed(self, error: Exception) -> StoreUnavailable:
+        self.breaker.failed(error)
+        return StoreUnavailable(f"memcached at {self.name} does not answer: {error}")
+
+    def _run_again(self, operation: Operation[T]) -> T:
+        connection = self.take()
+        if connection is None:
+            return self._run(self.connect(), operation)
         try:
-            result = operation(connection)
+            return self._run(connection, operation)
+        except TimeoutError:
+            raise  # not tried again: the visitor has waited already
+        except OSError:
+            # The server has closed it meanwhile, and others of its age as well. From the start:
+            # what was read over one connection is not to be swapped over another.
+            self.retire(connection)
+            return self._run(self.connect(), operation)
+
+    def _run(self, connection: Connection, operation: Operation[T]) -> T:
+        try:
+            result = carried_out(operation(connection.identity), connection.exchange)
         except (Refused, StoreUnavailable):
-            self._idle.append(connection)
+            self.keep(connection)
             raise
         except BaseException:
+            # Also what interrupts us: a soft time limit, a signal's handler.
             connection.close()
             raise
-        self._idle.append(connection)
+        self.keep(connection)
         return result
 
-    def _take(self) -> Connection:
-        if self._owner != os.getpid():  # a fork shares its parent's sockets
-            self._idle, self._owner = deque(), os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return Connection(self.address, **self._options)
 
-    def close(self) -> None:
-        """Close what is idle."""
-        while self._idle:
-            try:
-                self._idle.pop().close()
-            except IndexError:
-                return
+async def _run_on_line(line: Line[Connection], operation: Operation[T]) -> T:
+    wire = line.wire
+
+    async def exchange(commands: Sequence[Command]) -> list[Any]:
+        if line.is_lost:  # by another task, between two steps
+            raise ConnectionResetError("the connection was lost")
+        return granted(await line.exchange(wire.asked(commands), len(commands)))
+
+    return await awaited_to_the_end(operation(wire.identity), exchange)
 
 
 def _connected(address: Address, timeout: float) -> socket.socket:
