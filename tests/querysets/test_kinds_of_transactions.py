@@ -1,8 +1,7 @@
-"""Transactions that are rarer than a block of ``atomic()``: in two phases, per request, and SQLite's own kind."""
+"""Transactions that are rarer than a block of ``atomic()``: per request, and SQLite's own kind."""
 
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 
-import psycopg
 import pytest
 from django.core.handlers.base import BaseHandler
 from django.db import OperationalError, connections, transaction
@@ -10,8 +9,8 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from django_layercache import cached_queries, trace
-from tests.querysets.conftest import POSTGRES, SQLITE, use_store
-from tests.querysets.test_transactions import Undo, is_hit_elsewhere, rename, titles
+from tests.querysets.conftest import SQLITE, use_store
+from tests.querysets.test_transactions import Undo, rename, titles
 from tests.querysets.world import World, cached, elsewhere, is_hit, uncached, warm
 from tests.testapp.models import Post
 
@@ -25,68 +24,6 @@ def postgres(request, settings):
 @pytest.fixture
 def sqlite(local_store):
     return World("default")
-
-
-# -- two phases ------------------------------------------------------------------------------------
-@contextmanager
-def prepared(world):
-    """A transaction that has renamed a post and waits for its second phase."""
-    world.execute("BEGIN")
-    rename(world)
-    world.execute("PREPARE TRANSACTION 'renamed'")
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):
-            world.execute("ROLLBACK PREPARED 'renamed'")
-        raise
-
-
-@POSTGRES.marks[0]
-def test_a_prepared_transaction_is_not_seen_before_its_second_phase(postgres):
-    warm(titles, postgres)
-    with prepared(postgres):
-        assert is_hit(titles, postgres)
-        assert is_hit_elsewhere(titles, postgres)
-        assert cached(titles, postgres)[0] == "one"
-        postgres.execute("COMMIT PREPARED 'renamed'")
-    assert elsewhere(cached, titles, postgres)[0] == cached(titles, postgres)[0] == "changed"
-    assert is_hit(titles, postgres)
-
-
-@POSTGRES.marks[0]
-def test_the_second_phase_may_be_anybodys(postgres):
-    warm(titles, postgres)
-    with prepared(postgres):
-        elsewhere(postgres.execute, "COMMIT PREPARED 'renamed'")
-    assert elsewhere(cached, titles, postgres)[0] == cached(titles, postgres)[0] == "changed"
-
-
-@POSTGRES.marks[0]
-def test_a_prepared_transaction_that_is_rolled_back_changes_nothing(postgres):
-    warm(titles, postgres)
-    with prepared(postgres):
-        postgres.execute("ROLLBACK PREPARED 'renamed'")
-    assert cached(titles, postgres)[0] == elsewhere(cached, titles, postgres)[0] == "one"
-
-
-@POSTGRES.marks[0]
-@pytest.mark.parametrize("prepares", (True, False))
-def test_the_drivers_own_two_phases_are_seen_once_django_has_its_connection_back(
-    postgres, prepares
-):
-    warm(titles, postgres)
-    connection = postgres.connection
-    connection.set_autocommit(False)
-    driver = connection.connection
-    assert isinstance(driver, psycopg.Connection)
-    driver.tpc_begin("by the driver")
-    rename(postgres)
-    if prepares:
-        driver.tpc_prepare()
-    driver.tpc_commit()
-    connection.set_autocommit(True)
-    assert elsewhere(cached, titles, postgres)[0] == cached(titles, postgres)[0] == "changed"
 
 
 # -- savepoints ------------------------------------------------------------------------------------

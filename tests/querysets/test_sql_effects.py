@@ -53,4 +53,4 @@ def test_what_compilers_write_is_not_taken_for_handwriting():
 
 def test_the_second_phase_of_a_commit_may_have_changed_anything():
     assert effect_of("COMMIT PREPARED 'x'", "postgresql").writes is None
-    assert effect_of("PREPARE TRANSACTION 'x'", "postgresql").control == "rollback"
+    assert effect_of("PREPARE TRANSACTION 'x'", "postgresql").control == "prepare"

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_layercache import tags
 from django_layercache.engine import recording_scope
 from django_layercache.handlers import get_engine
-from django_layercache.querysets import policies, procedures, transactions
+from django_layercache.querysets import policies, procedures, transactions, twophase
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.isolation import take_snapshot
 from django_layercache.querysets.rawsql import ANYTHING, NOTHING, Effect, effect_of
@@ -147,7 +147,9 @@ def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any])
     connection = state.connection
     if effect.savepoint:
         return _savepoint(state, effect, execute)
-    if effect.control in {"commit", "rollback"}:
+    if effect.control == "prepare":
+        twophase.leave_tags(state)
+    if effect.control in {"commit", "rollback", "prepare"}:
         ending = (
             transactions.committing if effect.control == "commit" else transactions.rolling_back
         )

@@ -5,7 +5,7 @@ from typing import Literal
 
 __all__ = ["ANYTHING", "NOTHING", "Control", "Effect", "Tables"]
 
-Control = Literal["", "begin", "commit", "rollback", "isolation", "savepoint", "release"]
+Control = Literal["", "begin", "commit", "rollback", "prepare", "isolation", "savepoint", "release"]
 Tables = frozenset[str]
 _NONE: Tables = frozenset()
 

@@ -19,24 +19,30 @@ from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.databases import is_primary
 from django_layercache.querysets.watching import ours
 
-__all__ = ["DatabaseOutbox", "Waiting", "put"]
+__all__ = ["DatabaseOutbox", "Waiting", "leave", "put"]
 
 logger = logging.getLogger("django_layercache.querysets")
 
 
 def put(state: ConnectionState, changed: Iterable[str]) -> None:
     """Leave the tags *changed* in the outbox, inside the transaction that is open on the connection."""
-    if not _has_table(state):
+    if not leave(state, changed):
         logger.error(
             "The store is away and there is no outbox in %r: other processes may serve what this "
             "commit changes until this one has told the store. Run 'manage.py migrate'.",
             state.connection.alias,
         )
-        return
+
+
+def leave(state: ConnectionState, changed: Iterable[str]) -> bool:
+    """:func:`put` them there, if there is an outbox."""
+    if not _has_table(state):
+        return False
     from django_layercache.models import OutboxEntry
 
     with ours():
         OutboxEntry.objects.using(state.connection.alias).create(tags=json.dumps(list(changed)))
+    return True
 
 
 def _has_table(state: ConnectionState) -> bool:
@@ -68,7 +74,7 @@ class DatabaseOutbox:
         self._each(self._drain_or_distrust, touch)
 
     def look(self, touch: Callable[[Iterable[str]], None]) -> None:
-        self._each(self._drain_one, touch)
+        self._each(self._drain_if_readable, touch)
 
     def waiting(self) -> dict[str, Waiting | None]:
         """What is in the outbox of each database; ``None`` where it has no table for that."""
@@ -103,6 +109,15 @@ class DatabaseOutbox:
                     drain(alias, touch)
         finally:
             connections.close_all()
+
+    def _drain_if_readable(self, alias: str, touch: Callable[[Iterable[str]], None]) -> None:
+        """One database that is away must not keep the others' from being looked at."""
+        try:
+            self._drain_one(alias, touch)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            logger.debug("The outbox in %r cannot be looked into.", alias, exc_info=True)
 
     def _drain_or_distrust(self, alias: str, touch: Callable[[Iterable[str]], None]) -> None:
         """One database that is away must not keep the others' entries from being trusted."""

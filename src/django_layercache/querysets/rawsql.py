@@ -62,7 +62,7 @@ _HARMLESS = frozenset(
 _CONTROLS: dict[str, Control] = {
     "BEGIN": "begin", "START": "begin", "COMMIT": "commit", "END": "commit", "ROLLBACK": "rollback",
     "ABORT": "rollback",
-    "PREPARE": "rollback",  # of a transaction: for this connection; others commit it, if at all
+    "PREPARE": "prepare",  # of a transaction: this connection's part in it is over
 }  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 1. The SQL compilers: every statement of the ORM passes through ``execute_sql``, also those
    that send no signal (``update()``, bulk writes, fast deletes, m2m tables).
-2. The connection: COMMIT, ROLLBACK, savepoints, close, and the cursors that raw SQL goes through.
+2. The connection: COMMIT, ROLLBACK, savepoints, close, and the cursors that raw SQL goes through;
+   and the methods by which psycopg commits in two phases, as Django has none.
 3. ``QuerySet`` gets the methods of :mod:`django_layercache.querysets.methods`;
    ``QuerySet._prefetch_related_objects`` lets the queries of ``prefetch_related`` follow the
    queryset's policy, which Django does not hand on.
@@ -11,6 +12,7 @@ The patches keep signatures, return types and errors; they connect no signal rec
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +31,7 @@ from django_layercache.querysets import (
     rowcounts,
     transactions,
     triggered,
+    twophase,
 )
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.isolation import has_begun
@@ -148,6 +151,12 @@ def _install_connections() -> None:
         with transactions.closing(self):
             return original(self)
 
+    # So that the driver's two-phase commits are known for what they are.
+    @_patch(BaseDatabaseWrapper, "connect")
+    def connect(original: Any, self: Any) -> Any:
+        original(self)
+        _install_two_phases(self)
+
     # Turning autocommit on commits what is open (SQLite, MySQL), by no call of commit().
     @_patch(BaseDatabaseWrapper, "set_autocommit")
     def set_autocommit(
@@ -164,6 +173,18 @@ def _install_connections() -> None:
         if not autocommit:
             has_begun(state_of(self))
         return result
+
+
+def _install_two_phases(connection: BaseDatabaseWrapper) -> None:
+    driver = type(connection.connection)
+    method = getattr(driver, "tpc_commit", None)
+    if not inspect.isfunction(method):
+        return  # neither psycopg, nor one whose methods can be replaced
+    twophase.know(connection)
+    if not hasattr(method, _MARK):
+        _patch(driver, "tpc_prepare")(twophase.prepare)
+        _patch(driver, "tpc_commit")(twophase.commit)
+        _patch(driver, "tpc_rollback")(twophase.roll_back)
 
 
 def _install_savepoints() -> None:

@@ -18,8 +18,19 @@ from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.watching import dealt_with, is_ours
 
 __all__ = [
-    "closing", "committing", "disturbing", "is_open", "perhaps_ending", "rolling_back", "writing",
-]  # fmt: skip
+    "at_once",
+    "closing",
+    "committing",
+    "disturbing",
+    "is_open",
+    "is_sound",
+    "perhaps_ending",
+    "rolling_back",
+    "writing",
+]
+
+#: As libpq calls them.
+_IN_TRANSACTION, _IN_FAILED_TRANSACTION = 2, 3
 
 
 @contextmanager
@@ -35,14 +46,22 @@ def writing(
         yield
         return
     state = state_of(connection)
-    if state.in_transaction:
-        added = state.touch(changed)
-        touches = state.touches
-        with dealt_with(), rowcounts.counting() as count:
+    if not state.in_transaction:
+        with at_once(connection, changed):
             yield
-        if is_counted and count.is_zero:
-            state.untouch(added, touches)
         return
+    added = state.touch(changed)
+    touches = state.touches
+    with dealt_with(), rowcounts.counting() as count:
+        yield
+    if is_counted and count.is_zero:
+        state.untouch(added, touches)
+
+
+@contextmanager
+def at_once(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator[None]:
+    """Around a statement that commits what it changes."""
+    state = state_of(connection)
     write = get_engine().new_write()
     write.touch(changed)
     _place_marks(state, write)
@@ -67,16 +86,17 @@ def disturbing(connection: BaseDatabaseWrapper, table: str) -> None:
 
 
 @contextmanager
-def committing(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def committing(connection: BaseDatabaseWrapper, *, is_prepared: bool = False) -> Iterator[None]:
     """Around COMMIT: marks before it, release after it, before any ``on_commit`` callback.
 
-    A COMMIT that fails leaves the marks where they are; the ROLLBACK or the close that
-    follows knows what became of it.
+    If it *is_prepared*, this is the second phase, and what it changes is in the outbox already. A
+    COMMIT that fails leaves the marks where they are; the ROLLBACK or the close that follows knows
+    what became of it.
     """
     state = state_of(connection)
     if state.write is not None:
         state.follow_engine()
-        _place_marks(state, state.write)
+        _place_marks(state, state.write, is_prepared=is_prepared)
     yield
     if state.write is not None:
         state.write.release()
@@ -128,24 +148,39 @@ def closing(connection: BaseDatabaseWrapper) -> Iterator[None]:
         state.forget_connection()
 
 
-def _place_marks(state: ConnectionState, write: Write) -> None:
+def _place_marks(state: ConnectionState, write: Write, *, is_prepared: bool = False) -> None:
     unmarked = write.mark()
     if not unmarked:
         return
     if conf.get("ON_OUTAGE") == "refuse":
+        changed = set(write.dirty)
         write.release(is_committed=False)  # a slow server may place the marks yet
+        if is_prepared:
+            write.touch(changed)  # it is still to be committed
         raise WriteRefused("The cache's store is away, and LAYERCACHE['ON_OUTAGE'] is 'refuse'.")
     get_engine().outages.owe()
-    outbox.put(state, unmarked)
+    if not is_prepared:
+        outbox.put(state, unmarked)
 
 
 def is_open(connection: BaseDatabaseWrapper) -> bool:
     """Whether the driver has a transaction open, although Django has autocommit on."""
-    driver = connection.connection
-    status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
+    status = _status(connection)
     if status is not None:
-        return int(status) in {2, 3}  # in a transaction, or in a failed one
-    return bool(getattr(driver, "in_transaction", False))  # SQLite
+        return status in {_IN_TRANSACTION, _IN_FAILED_TRANSACTION}
+    return bool(getattr(connection.connection, "in_transaction", False))  # SQLite
+
+
+def is_sound(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the driver's open transaction takes statements."""
+    return _status(connection) in {_IN_TRANSACTION, None}
+
+
+def _status(connection: BaseDatabaseWrapper) -> int | None:
+    """What PostgreSQL says of the connection; ``None`` where nobody says anything."""
+    info = getattr(connection.connection, "info", None)
+    status = getattr(info, "transaction_status", None)
+    return None if status is None else int(status)
 
 
 def _after_failure(connection: BaseDatabaseWrapper, write: Write, error: BaseException) -> None:
