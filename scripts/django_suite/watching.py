@@ -80,7 +80,7 @@ def _watched_cached(original: Any, memory: Memory) -> Any:
         try:
             second, _ = _ask(original, plan, policy, _refuse, result_type)
         except _Asked:
-            _counts["second time: asked" + _because(event.reason)] += 1
+            _counts["second time: asked" + _because(event.reason, plan)] += 1
             return value
         _counts["second time: served"] += 1
         if _spelt(value, result_type) != _spelt(second, result_type):
@@ -111,9 +111,13 @@ def _ask_again(original: Any) -> Any:
     return ask_again
 
 
-def _because(reason: str) -> str:
+def _because(reason: str, plan: Any) -> str:
     """Where it is right to ask again: the transaction has changed something, or sees something older."""
-    return ", rightly" if re.search(r"transaction|pending|snapshot", reason) else ""
+    from django_layercache.querysets.isolation import current_isolation
+
+    isolation = current_isolation()
+    is_changed = isolation and isolation.objection(dict.fromkeys(plan.tags, ""))
+    return ", rightly" if is_changed or re.search(r"transaction|pending|snapshot", reason) else ""
 
 
 def _refuse() -> Any:
