@@ -69,16 +69,37 @@ def taken_by(decode) -> int:
         tracemalloc.stop()
 
 
-def test_values_take_about_as_much_memory_as_is_counted() -> None:
-    rows = [(n + 1000, f"title {n}", UUID(int=n), Decimal(n), None, n / 3) for n in range(200)]
-    data = RowsCodec.dumps(rows)
-    counted = size_of_rows(RowsCodec.loads(data))
-    assert counted / 2 <= taken_by(lambda: RowsCodec.loads(data)) <= counted * 1.1
+def a_page() -> Page:
+    return Page(200, "OK", "utf-8", [(f"X-{n}", f"value {n}") for n in range(9)], bytes(5000))
 
-    def page() -> Page:
-        return Page(200, "OK", "utf-8", [(f"X-{n}", f"value {n}") for n in range(9)], bytes(5000))
 
-    assert size_of_page(page()) / 2 <= taken_by(page) <= size_of_page(page()) * 1.1
+def many_of(n: int) -> tuple:
+    return tuple((number + 1000, f"title {number}") for number in range(n))
+
+
+def rows_of(n: int) -> list:
+    kinds = [f"kind {number}" for number in range(3)]
+    return [
+        (k + 1000, f"title {k}", UUID(int=2**100 + k), Decimal(k), None, k / 3, k % 7, kinds[k % 3])
+        for k in range(n)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "counted_by"),
+    (
+        (lambda: rows_of(1), size_of_rows),
+        (lambda: rows_of(200), size_of_rows),
+        (lambda: RowsCodec.loads(RowsCodec.dumps(rows_of(200))), size_of_rows),
+        (lambda: many_of(50), size_of_plain),
+        (lambda: tuple(n % 100 for n in range(1000)), size_of_plain),
+        (a_page, size_of_page),
+    ),
+    ids=("a row", "rows", "decoded rows", "tuples", "small numbers", "a page"),
+)
+def test_values_take_as_much_memory_as_is_counted(make, counted_by) -> None:
+    counted = counted_by(make())
+    assert 0.88 * counted <= taken_by(make) <= 1.12 * counted
 
 
 # -- what callers get --------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """What the `local` store takes, and what it lets go first."""
 
 import gc
+import threading
 import tracemalloc
 from collections.abc import Callable
 
 import pytest
 
+from django_layercache.stores import entries
 from django_layercache.stores.base import Entry
 from django_layercache.stores.local import LocalStore
+from django_layercache.stores.shelf import Shelf
 from tests.stores.clocks import LocalClock
 
 
@@ -103,13 +106,15 @@ def measured(work: Callable[[], None]) -> int:
         tracemalloc.stop()
 
 
+def close_to(counted: int) -> object:
+    return pytest.approx(counted, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("tags", "length", "payload"),
     ((0, 20, 10), (1, 20, 200), (5, 20, 500), (40, 20, 50), (10, 500, 50)),
 )
-def test_an_entry_takes_about_as_much_memory_as_is_counted(
-    tags: int, length: int, payload: int
-) -> None:
+def test_an_entry_takes_as_much_memory_as_is_counted(tags: int, length: int, payload: int) -> None:
     store, count = LocalStore(max_bytes=10**9), 1000
 
     def names() -> list[str]:
@@ -121,10 +126,25 @@ def test_an_entry_takes_about_as_much_memory_as_is_counted(
             store.write(f"querysets:default:{number:032x}", entry, 300.0)
 
     store.read(None, names())
-    taken = measured(fill)
-    assert store._entries.bytes / 2 <= taken <= store._entries.bytes * 1.1, (
-        f"{taken / count} bytes an entry"
-    )
+    assert measured(fill) == close_to(store._entries.bytes)
+
+
+def test_an_entry_that_came_from_elsewhere_takes_its_tokens_too() -> None:
+    shelf = Shelf(10**9, threading.Lock())
+    packed = []
+    for number in range(1000):
+        tags = [f"0a1b2c3d:shop_product#pk={number}-{tag}" for tag in range(5)]
+        tokens = {tag: f"abcdefgh{number + n:016d}" for n, tag in enumerate(tags)}
+        entry = Entry(tokens, b"x" * 200)
+        packed.append(entries.pack(f"{number:032x}", entry))
+
+    def fill() -> None:
+        entries._tags.cache_clear()
+        for number, data in enumerate(packed):
+            shelf.put(f"{number:032x}", entries.unpack(f"{number:032x}", data), 300.0)
+        entries._tags.cache_clear()
+
+    assert measured(fill) == close_to(shelf.bytes)
 
 
 def test_a_token_takes_about_two_hundred_bytes() -> None:

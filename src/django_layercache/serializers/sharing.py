@@ -4,7 +4,7 @@ Only what nobody can change: an allow-list of exact types, since a subclass may 
 ``None`` in place of a size says that it may not be shared. (A ``memoryview`` can be released.)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -21,34 +21,43 @@ _IMMUTABLE = frozenset(
 )
 #: What ``getsizeof`` does not see of a UUID: the integer in it.
 _INSIDE_UUID = 48
+#: Objects of which the interpreter has one each, whoever uses them.
+_SINGLE = frozenset(map(id, (None, True, False, "", b"", *range(-5, 257), *map(chr, range(256)))))
 
 
 def size_of_rows(rows: Sequence[tuple[Any, ...]]) -> int | None:
     """Of a list of tuples. The list is not to be handed out, only copies of it."""
-    kinds = set(map(type, chain.from_iterable(rows)))
-    if not kinds <= _IMMUTABLE:
+    if not set(map(type, chain.from_iterable(rows))) <= _IMMUTABLE:
         return None
-    size = getsizeof(rows) + sum(map(getsizeof, rows)) + _sum(chain.from_iterable(rows))
-    return size + _INSIDE_UUID * len(rows) if UUID in kinds else size
+    return getsizeof(rows) + _sum(chain(rows, chain.from_iterable(rows)))
 
 
 def size_of_plain(value: Any) -> int | None:
     """Of a number, a text, a date and the like, or of tuples of them."""
-    if type(value) is tuple:
-        try:
-            sizes = [size_of_plain(item) for item in value]
-        except RecursionError:
-            return None
-        return None if None in sizes else getsizeof(value) + sum(filter(None, sizes))
-    return getsizeof(value) if type(value) in _IMMUTABLE else None
+    try:
+        return _sum(_parts(value))
+    except (TypeError, RecursionError):
+        return None
 
 
 def size_of_page(page: Page) -> int:
     """Of a page. Its headers are not to be handed out."""
     texts = chain(*page.headers, page.varies, page.varies.values(), (page.reason, page.charset))
-    parts = (page, page.headers, page.varies, *page.headers)
-    return getsizeof(page.body) + _sum(parts) + _sum(texts)
+    return _sum(chain((page, page.body, page.headers, page.varies), page.headers, texts))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """*value*, and what is in it."""
+    if type(value) is tuple:
+        for item in value:
+            yield from _parts(item)
+    elif type(value) not in _IMMUTABLE:
+        raise TypeError
+    yield value
 
 
 def _sum(values: Iterable[Any]) -> int:
-    return sum(map(getsizeof, values))
+    """What they take, each object once."""
+    objects = {id(value): value for value in values}
+    own = [value for key, value in objects.items() if key not in _SINGLE]
+    return sum(map(getsizeof, own)) + _INSIDE_UUID * sum(type(value) is UUID for value in own)

@@ -34,7 +34,7 @@ class LocalStore:
         self._lock = threading.Lock()
         self._tokens: dict[str, Token] = {}
         self._marks: dict[str, dict[str, float]] = {}
-        self._entries = Shelf(max_bytes, self._lock, clock)
+        self._entries = Shelf(max_bytes, self._lock, clock, has_tokens=False)
         self._generation = secrets.token_hex(4)
         self._sequence = 0
 
