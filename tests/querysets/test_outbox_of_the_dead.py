@@ -22,13 +22,22 @@ settings.CACHES["redis"]["LOCATION"] = "redis://127.0.0.1:{port}/0"
 settings.LAYERCACHE = {{"CACHE": "redis", "GRACE": 0}}
 django.setup()
 from tests.testapp.models import Post
-Post.objects.filter(pk={pk}).update(title="new")
+{write}
 os._exit(0)
+"""
+WRITES = 'Post.objects.filter(pk={pk}).update(title="new")'
+TELLS = """
+import sqlite3
+from django_layercache import invalidate
+with sqlite3.connect(settings.DATABASES["default"]["NAME"]) as database:
+    database.execute("UPDATE testapp_post SET title = 'new' WHERE id = {pk}")
+invalidate(Post)
 """
 
 
+@pytest.mark.parametrize("write", [WRITES, TELLS])
 @pytest.mark.parametrize("new_process", [False, True])
-def test_what_a_cut_off_process_wrote_is_known_to_the_others(redis_store, new_process):
+def test_what_a_cut_off_process_wrote_is_known_to_the_others(redis_store, new_process, write):
     world = World("default")
 
     def read():
@@ -36,7 +45,7 @@ def test_what_a_cut_off_process_wrote_is_known_to_the_others(redis_store, new_pr
 
     cached(read)
     cached(read)
-    script = WRITER.format(port=free_port(), pk=world.one.pk)
+    script = WRITER.format(port=free_port(), write=write.format(pk=world.one.pk))
     subprocess.run(
         [sys.executable, "-c", script],
         check=True,

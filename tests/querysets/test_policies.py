@@ -5,7 +5,8 @@ from django.db import connections
 from django.db.models import Manager, Prefetch, QuerySet, Sum
 from django.test.utils import CaptureQueriesContext
 
-from django_layercache import cached_queries, trace
+from django_layercache import cached_queries, depends_on, invalidate, trace
+from django_layercache.exceptions import InvalidArgument
 from django_layercache.handlers import get_engine
 from tests.querysets.conftest import on
 from tests.querysets.world import World
@@ -199,3 +200,20 @@ def test_a_timeout_that_is_left_out_is_the_models(w, settings):
         assert not is_cached(lambda: Post.objects.count())
     with cached_queries(timeout=60):
         assert is_cached(lambda: Post.objects.count())
+
+
+# -- what makes no sense -----------------------------------------------------------------------------
+def test_a_wrong_timeout_is_an_error_where_it_stands():
+    with pytest.raises(InvalidArgument, match="not '60'"):
+
+        @cached_queries(timeout="60")
+        def never_called(): ...
+
+
+@pytest.mark.parametrize("by_hand", [depends_on, invalidate])
+def test_a_queryset_is_nothing_to_depend_on_and_is_not_evaluated_to_say_so(w, by_hand):
+    def ask():
+        with pytest.raises(InvalidArgument, match="name its model"):
+            by_hand(Post.objects.all())
+
+    assert statements(ask) == 0

@@ -6,7 +6,8 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connections, router
-from django.db.models import Model
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet
 
 from django_layercache import tags
 from django_layercache.engine import current_scope, without_cache
@@ -80,14 +81,17 @@ def touch(changed: Iterable[str], using: str | None = None) -> None:
             if state_of(connection).in_transaction
         ]
     if not concerned:
-        write = get_engine().new_write()
-        write.touch(changed)
-        write.mark()
-        write.release()
-        return
+        concerned = [_connection_with_outbox()]
     for connection in concerned:
         with writing(connection, changed):
             pass
+
+
+def _connection_with_outbox() -> BaseDatabaseWrapper:
+    """Where others are told, if the store is away: this process may have ended before it is back."""
+    from django_layercache.models import OutboxEntry
+
+    return connections[router.db_for_write(OutboxEntry)]
 
 
 class no_cache(ContextDecorator):  # noqa: N801 - it is used as a function
@@ -134,6 +138,10 @@ def _kind(thing: Any) -> str:
                 f"{thing!r} has no primary key yet: save it first, or name its model."
             )
         return "instance"
+    if isinstance(thing, QuerySet):  # to show it would be to evaluate it
+        raise InvalidArgument(
+            "A queryset is neither a name nor a model: name its model, or its instances."
+        )
     raise InvalidArgument(f"{thing!r} is neither a name, nor a model, nor an instance of one.")
 
 

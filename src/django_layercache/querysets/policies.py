@@ -1,7 +1,7 @@
 """Which querysets are cached, and how: ``.cached()``, ``.no_cache()``, ``cached_queries()``, ``MODELS``."""
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import _GeneratorContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -74,15 +74,13 @@ NOT_CACHED = Policy(".no_cache()", is_cached=False)
 _block: ContextVar[Policy | None] = ContextVar("layercache_queries", default=None)
 
 
-@contextmanager
-def cached_queries(timeout: Timeout = DEFAULT) -> Iterator[None]:
+def cached_queries(timeout: Timeout = DEFAULT) -> "_GeneratorContextManager[None]":
     """Cache every queryset that is evaluated inside the block (or the decorated function).
 
     *timeout* is in seconds; left out, the model's setting or ``TIMEOUT`` holds. Models that the
     settings exclude stay excluded, and so do querysets with ``.no_cache()``.
     """
-    with in_block(Policy("cached_queries()", checked_timeout(timeout))):
-        yield
+    return in_block(Policy("cached_queries()", checked_timeout(timeout)))
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def _tokens(sql: str) -> Iterator[tuple[str, str]]:
 def _why_volatile(functions: set[str], words: set[str], sql: str) -> str | None:
     volatile = (functions & sqlfunctions.VOLATILE) | (words & sqlfunctions.VOLATILE_WORDS)
     if volatile:
-        return f"{min(volatile).lower()} gives another result each time"
+        return f"{min(volatile).lower()!r} gives another result each time"
     if _LOCKS.search(sql):
         return "locks rows"
     if functions & sqlfunctions.DATES and re.search(r"'now'", sql, re.IGNORECASE):
