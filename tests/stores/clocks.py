@@ -81,6 +81,10 @@ class AwaitsMemcached(Awaiting, MemcachedStore):
     """A `memcached` store that is awaited."""
 
 
+class AwaitsCluster(Awaiting, ClusterStore):
+    """A store on a Redis Cluster that is awaited."""
+
+
 class AwaitsNear(Awaiting, NearStore):
     """A near tier that is awaited."""
 
@@ -142,11 +146,13 @@ class MemcachedClock:
 class ClusterClock:
     """The clock of a store on a Redis Cluster."""
 
-    def __init__(self, url: str, grace: float = 0.0) -> None:
+    def __init__(
+        self, url: str, grace: float = 0.0, store_class: type[ClusterStore] = ClusterStore
+    ) -> None:
         self.seconds = 1_700_000_000.0
         namespace = secrets.token_hex(4)
         self.client = RedisCluster.from_url(url)
-        self.store = ClusterStore(lambda: self.client, namespace=namespace, grace=grace, now=NOW)
+        self.store = store_class(lambda: self.client, namespace=namespace, grace=grace, now=NOW)
         self.prefix = f"layercache:1:{{layercache:{namespace}}}:"
         self.advance(0)
 

@@ -8,6 +8,7 @@ from django.core.cache import caches
 
 from django_layercache.handlers import pool_of
 from django_layercache.stores.base import Store
+from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.memcached import MemcachedStore
 from django_layercache.stores.near_pushed import PushedTokens
 from django_layercache.stores.near_request import RequestTokens, token_snapshot
@@ -15,6 +16,7 @@ from django_layercache.stores.redis import RedisStore
 from tests.services import MemcachedServer
 from tests.stores.clocks import (
     Awaits,
+    AwaitsCluster,
     AwaitsMemcached,
     AwaitsNear,
     Clock,
@@ -36,8 +38,9 @@ NEAR = (
     "near memcached, in a request",
 )
 REDIS = {"redis": RedisStore, "django_redis": ReadsTwice, "redis, awaited": Awaits}
+CLUSTER = {"cluster": ClusterStore, "cluster, awaited": AwaitsCluster}
 MEMCACHED = ("memcached", "memcached pool", "memcached pool, awaited")
-STORES = ("local", *REDIS, "cluster", *MEMCACHED, *NEAR)
+STORES = ("local", *REDIS, *CLUSTER, *MEMCACHED, *NEAR)
 
 
 @pytest.fixture(params=STORES)
@@ -53,8 +56,9 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
         kind = AwaitsMemcached if "awaited" in request.param else MemcachedStore
         yield from _memcached(*servers, store_class=kind)
         return
-    if request.param == "cluster":
-        made = ClusterClock(request.getfixturevalue("redis_cluster").url)
+    if request.param in CLUSTER:
+        url = request.getfixturevalue("redis_cluster").url
+        made = ClusterClock(url, store_class=CLUSTER[request.param])
         yield made
         made.store.close()
         made.client.close()

@@ -13,7 +13,7 @@ from django_layercache.exceptions import StoreUnavailable
 from django_layercache.handlers import get_engine
 from django_layercache.stores.base import PENDING, Entry, Token
 from django_layercache.stores.cluster import ClusterStore
-from django_layercache.stores.nodes import NodeWires
+from django_layercache.stores.errands import NodeWires, run
 from tests.engine.tools import Builder, recipe
 from tests.redis_services import RedisCluster
 from tests.stores.outages import until_back
@@ -91,7 +91,7 @@ def test_tags_of_a_namespace_are_in_one_slot_and_entries_in_many(
 ) -> None:
     store = new_store(redis_cluster, namespace)
     names = [store._register, *(f"{store._prefix}t:{tag}" for tag in ("a", "{b}", "}c{"))]
-    client = store._nodes._topology()
+    client = run(store._nodes._topology())
     assert len({client.keyslot(name) for name in names}) == 1
     assert (
         len({client.keyslot(store._entry_key(f"k{n}")) for n in range(50)}) > 20

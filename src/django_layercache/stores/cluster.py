@@ -16,7 +16,6 @@ Keys of a namespace:
     An entry.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,16 +26,19 @@ from redis.cluster import RedisCluster
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores import _lua, entries
 from django_layercache.stores.base import Entry, Reading
-from django_layercache.stores.nodes import (
-    FAILURES,
+from django_layercache.stores.errands import (
     WHOM,
-    Nodes,
+    Errand,
+    Errands,
     NodeWire,
     NodeWires,
-    is_redirection,
+    arun,
+    run,
 )
+from django_layercache.stores.nodes import FAILURES, Nodes, is_redirection
 from django_layercache.stores.redis import (
     RedisStore,
+    Request,
     Steps,
     raise_refusals,
     unpacked,
@@ -86,81 +88,92 @@ class ClusterStore(RedisStore):
         self._entries = f"layercache:1:{len(namespace)}:{namespace}:e:"
         self._nodes = Nodes(connect, _greet)
 
-    def read(self, key: str | None, tags: Sequence[str]) -> Reading:
-        (reading,) = self.read_many([(key, tags)])
+    def close(self) -> None:
+        self._nodes.close()
+
+    def track(self, pulse: str) -> Wire:
+        try:
+            return super().track(pulse)
+        except FAILURES:
+            self._nodes.doubt()
+            raise
+
+    def delete(self, key: str) -> None:
+        self._run(self._delete(key))
+
+    # -- the operations, without their I/O ------------------------------------------------
+
+    def _read(self, key: str | None, tags: Sequence[str]) -> Errands[Reading]:
+        (reading,) = yield from self._read_many([(key, tags)])
         return reading
 
-    def read_many(self, requests: Sequence[tuple[str | None, Sequence[str]]]) -> list[Reading]:
-        fetched = self._fetch([key for key, _ in requests if key is not None])
+    def _read_many(
+        self, requests: Sequence[tuple[str | None, Sequence[str]]]
+    ) -> Errands[list[Reading]]:
+        fetched = yield from self._fetch([key for key, _ in requests if key is not None])
         found = [fetched.get(key, _NOTHING) for key, _ in requests]
         wanted = [
             (None, _all_tags(tags, one.entry))
             for one, (_, tags) in zip(found, requests, strict=True)
         ]
-        readings = self._run(self._read_many(wanted)) if wanted else []
+        readings = (yield from super()._read_many(wanted)) if wanted else []
         return [
             replace(reading, entry=one.entry, damage=one.damage, left=one.left)
             for reading, one in zip(readings, found, strict=True)
         ]
 
-    def write(self, key: str, entry: Entry, timeout: float | None) -> None:
+    def _write(self, key: str, entry: Entry, timeout: float | None) -> Errands[None]:
         expiry = () if timeout is None else ("PX", max(1, round(timeout * 1000)))
         command = packed("SET", self._entry_key(key), entries.pack(key, entry), *expiry)
         try:
-            raise_refusals(self._nodes.ask_for(self._name(key), command))
+            raise_refusals((yield from self._nodes.ask_for(self._name(key), command)))
         except StoreUnavailable:
             logger.debug("An entry was not stored.", exc_info=True)
 
-    def delete(self, key: str) -> None:
+    def _delete(self, key: str) -> Errands[None]:
         command = packed("DEL", self._entry_key(key))
-        raise_refusals(self._nodes.ask_for(self._name(key), command))
-
-    def close(self) -> None:
-        self._nodes.close()
-
-    # Each server that is asked has wires of its own, so this goes through threads.
-
-    async def aread(self, key: str | None, tags: Sequence[str]) -> Reading:
-        return await asyncio.to_thread(self.read, key, tags)
-
-    async def aread_many(
-        self, requests: Sequence[tuple[str | None, Sequence[str]]]
-    ) -> list[Reading]:
-        return await asyncio.to_thread(self.read_many, requests)
-
-    async def awrite(self, key: str, entry: Entry, timeout: float | None) -> None:
-        await asyncio.to_thread(self.write, key, entry, timeout)
+        raise_refusals((yield from self._nodes.ask_for(self._name(key), command)))
 
     # -- entries --------------------------------------------------------------------------
 
-    def _fetch(self, keys: Sequence[str]) -> dict[str | None, "_Found"]:
+    def _fetch(self, keys: Sequence[str]) -> Errands[dict[str | None, _Found]]:
         """What is stored under *keys*, in one exchange with each server."""
         found: dict[str | None, _Found] = {}
-        for wires, theirs in self._by_server(keys).items():
-            commands = [command for key in theirs for command in self._get(key)]
-            try:
-                replies = wires.exchange(b"".join(commands), len(commands))
-                for key, *pair in zip(theirs, replies[::2], replies[1::2], strict=True):
-                    found[key] = self._found(key, pair)
-            except StoreUnavailable:
+        if not keys:
+            return found
+        by_server = yield from self._by_server(keys)
+        outcomes = yield [self._errand(wires, theirs) for wires, theirs in by_server.items()]
+        for theirs, replies in zip(by_server.values(), outcomes, strict=True):
+            if isinstance(replies, StoreUnavailable):
                 self._nodes.doubt()
-                logger.debug("Entries were not fetched.", exc_info=True)
+                logger.debug("Entries were not fetched.", exc_info=replies)
+                continue
+            for key, *pair in zip(theirs, replies[::2], replies[1::2], strict=True):
+                found[key] = yield from self._found(key, pair)
         return found
 
-    def _found(self, key: str, replies: Sequence[Any]) -> "_Found":
+    def _found(self, key: str, replies: Sequence[Any]) -> Errands[_Found]:
         if isinstance(replies[1], Refusal) and is_redirection(replies[1]):
-            replies = self._nodes.ask_for(self._name(key), *self._get(key))
+            try:
+                replies = yield from self._nodes.ask_for(self._name(key), *self._get(key))
+            except StoreUnavailable:
+                return _NOTHING
         left, data = replies
         if not isinstance(data, bytes):
             return _NOTHING  # none, or a key of another type
         entry, damage = unpacked(key, data)
         return _Found(entry, damage, None if left == -1 else left / 1000)
 
-    def _by_server(self, keys: Sequence[str]) -> dict[NodeWires, list[str]]:
+    def _by_server(self, keys: Sequence[str]) -> Errands[dict[NodeWires, list[str]]]:
         servers: dict[NodeWires, list[str]] = {}
         for key in dict.fromkeys(keys):
-            servers.setdefault(self._nodes.wires_of(self._name(key)), []).append(key)
+            wires = yield from self._nodes.wires_of(self._name(key))
+            servers.setdefault(wires, []).append(key)
         return servers
+
+    def _errand(self, wires: NodeWires, keys: Sequence[str]) -> Errand:
+        commands = [command for key in keys for command in self._get(key)]
+        return Errand(wires, b"".join(commands), len(commands))
 
     def _get(self, key: str) -> list[bytes]:
         return [packed(command, self._entry_key(key)) for command in ("PTTL", "GET")]
@@ -173,25 +186,27 @@ class ClusterStore(RedisStore):
 
     # -- everything else ------------------------------------------------------------------
 
-    def track(self, pulse: str) -> Wire:
-        try:
-            return super().track(pulse)
-        except FAILURES:
-            self._nodes.doubt()
-            raise
-
-    def _wires_of_tags(self) -> NodeWires:
-        return self._nodes.wires_of(self._register.encode())
-
     def _run(self, steps: Steps[T]) -> T:
-        register = self._register.encode()
+        return run(self._routed(steps))
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        return await arun(self._routed(steps))
+
+    def _routed(self, steps: Steps[T]) -> Errands[T]:
+        """*steps*, whose requests go to the server of the tags."""
+        register, answer = self._register.encode(), None
         try:
-            request = next(steps)
             while True:
-                replies = self._nodes.exchange(register, request.commands, request.number)
-                request = steps.send(replies)
+                wanted = steps.send(answer)
+                if isinstance(wanted, Request):
+                    answer = yield from self._nodes.exchange(register, *wanted)
+                else:
+                    answer = yield wanted
         except StopIteration as done:
             return cast("T", done.value)
+
+    def _wires_of_tags(self) -> NodeWires:
+        return run(self._nodes.wires_of(self._register.encode()))
 
     def _arguments(self, *arguments: Any) -> list[Any]:
         prefix, nonce, *more = super()._arguments(*arguments)

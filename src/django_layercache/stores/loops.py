@@ -19,6 +19,6 @@ class Lines(Seats[Wire]):
         """:meth:`Wires.exchange`, without waiting in a thread."""
 
         def on(line: Line[Wire]) -> Any:
-            return line.exchange(commands, count)
+            return line.exchange(line.wire.worded(commands), count)
 
         return await self.run(on, lambda: self._wires.exchange(commands, count), was_replaced)

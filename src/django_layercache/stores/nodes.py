@@ -4,11 +4,11 @@ redis-py knows the topology; that it has to be asked for anew is noticed here, b
 is away and by one that says that the key is somebody else's.
 """
 
-import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import SSLConnection
@@ -16,13 +16,11 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.breaker import Breaker
+from django_layercache.stores.errands import Errand, Errands, NodeWire, NodeWires
 from django_layercache.stores.resp import Refusal, packed
-from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
+from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT
 
-__all__ = ["FAILURES", "WHOM", "NodeWire", "NodeWires", "Nodes", "is_redirection"]
-
-#: In bytes that are to be sent, this stands for the identity of whoever they are sent to. As long as one is.
-WHOM = secrets.token_hex(20)
+__all__ = ["FAILURES", "Nodes", "is_redirection"]
 
 #: How often the topology is asked for at the most, in seconds.
 ASK_EVERY = 0.5
@@ -30,25 +28,6 @@ _MOST_MOVES = 3
 
 #: What redis-py raises, of which not all is a ``RedisError``.
 FAILURES = (RedisError, RedisClusterException, OSError)
-
-
-class NodeWire(Wire):
-    """One that knows whom it leads to."""
-
-    __slots__ = ("identity",)
-
-    identity: bytes
-
-    def exchange(self, commands: bytes, count: int) -> list[Any]:
-        if WHOM.encode() in commands:
-            commands = commands.replace(WHOM.encode(), self.identity)
-        return super().exchange(commands, count)
-
-
-class NodeWires(Wires):
-    """The wires to one of the servers."""
-
-    wire_class = NodeWire
 
 
 class Nodes:
@@ -65,42 +44,49 @@ class Nodes:
         self._wires: dict[str, NodeWires] = {}
         self._in_doubt = False
         self._ask_at = 0.0
+        #: How often.
+        self._asked = 0
 
-    def exchange(self, key: bytes, commands: bytes, count: int) -> list[Any]:
+    def exchange(self, key: bytes, commands: bytes, number: int) -> Errands[list[Any]]:
         """Send *commands* to the server that holds *key*, and to its successor if it says so."""
         for _ in range(_MOST_MOVES):
-            wires = self.wires_of(key)
-            try:
-                replies = wires.exchange(commands, count)
-            except StoreUnavailable:
+            wires, asked = (yield from self.wires_of(key)), self._asked
+            (replies,) = yield [Errand(wires, commands, number)]
+            if isinstance(replies, StoreUnavailable):
                 self.doubt()
-                raise
+                raise replies
             if not any(_says(reply, "MOVED") for reply in replies):
-                return replies
-            with self._lock:
-                self._ask()
+                return cast("list[Any]", replies)
+            yield partial(self._ask_again, asked)
         raise StoreUnavailable("the cluster does not agree on who holds a key")
 
     def doubt(self) -> None:
         """A server is away: it may have a successor."""
         self._in_doubt = True
 
-    def ask_for(self, key: bytes, *commands: bytes) -> list[Any]:
+    def ask_for(self, key: bytes, *commands: bytes) -> Errands[list[Any]]:
         """The replies to *commands*, all about *key*, of whoever holds it, be it on the way to another server."""
-        replies = self.exchange(key, b"".join(commands), len(commands))
+        replies = yield from self.exchange(key, b"".join(commands), len(commands))
         address = next((_named_by(reply) for reply in replies if _says(reply, "ASK")), None)
-        node = self._topology().get_node(*address) if address is not None else None
+        if address is None:
+            return replies
+        cluster = yield from self._topology()
+        node = cluster.get_node(*address)
         if node is None:
             return replies
         asking = packed("ASKING")
         asked = b"".join(asking + command for command in commands)
-        return self._wires_to(node).exchange(asked, 2 * len(commands))[1::2]
+        (replies,) = yield [Errand(self._wires_to(cluster, node), asked, 2 * len(commands))]
+        if isinstance(replies, StoreUnavailable):
+            raise replies
+        return cast("list[Any]", replies[1::2])
 
-    def wires_of(self, key: bytes) -> NodeWires:
+    def wires_of(self, key: bytes) -> Errands[NodeWires]:
         """Those to the server that holds *key*."""
-        cluster = self._topology()
+        cluster = yield from self._topology()
         try:
-            return self._wires_to(cluster.nodes_manager.get_node_from_slot(cluster.keyslot(key)))
+            node = cluster.nodes_manager.get_node_from_slot(cluster.keyslot(key))
+            return self._wires_to(cluster, node)
         except FAILURES as error:
             self.doubt()
             raise StoreUnavailable(f"nobody in the cluster holds a key: {error}") from error
@@ -109,31 +95,31 @@ class Nodes:
         """Close all wires."""
         for wires in list(self._wires.values()):
             wires.close()
+            wires.lines.close()
         if self._cluster is not None:
             self._cluster.disconnect_connection_pools()
 
-    def _wires_to(self, node: ClusterNode) -> NodeWires:
+    def _wires_to(self, cluster: RedisCluster, node: ClusterNode) -> NodeWires:
         wires = self._wires.get(node.name)
         if wires is None:
-            client = self._topology().get_redis_connection(node)
-            made = NodeWires(client.connection_pool, self._greet)  # type: ignore[arg-type]
+            client = cluster.get_redis_connection(node)
+            made = NodeWires(client.connection_pool, self._greet)
             wires = self._wires.setdefault(node.name, made)
         return wires
 
     # -- the topology ---------------------------------------------------------------------
 
-    def _topology(self) -> RedisCluster:
-        cluster = self._cluster
-        if cluster is None:
-            cluster = self._first_topology()
+    def _topology(self) -> Errands[RedisCluster]:
+        if self._cluster is None:
+            yield self._first_topology
         elif self._in_doubt and time.monotonic() >= self._ask_at:
-            self._ask_if_nobody_does()
-        return cluster
+            yield self._ask_if_nobody_does
+        return cast("RedisCluster", self._cluster)
 
-    def _first_topology(self) -> RedisCluster:
+    def _first_topology(self) -> None:
         with self._lock:
             if self._cluster is not None:
-                return self._cluster
+                return
             self._breaker.check()
             try:
                 self._cluster = _own(self._connect())
@@ -141,7 +127,6 @@ class Nodes:
                 self._breaker.failed(error)
                 raise StoreUnavailable(f"the Redis Cluster does not answer: {error}") from error
             self._breaker.succeeded()
-            return self._cluster
 
     def _ask_if_nobody_does(self) -> None:
         if self._lock.acquire(blocking=False):
@@ -150,7 +135,14 @@ class Nodes:
             finally:
                 self._lock.release()
 
+    def _ask_again(self, asked: int) -> None:
+        """Ask, unless somebody has since there had been so many askings."""
+        with self._lock:
+            if self._asked == asked:
+                self._ask()
+
     def _ask(self) -> None:
+        self._asked += 1
         self._ask_at = time.monotonic() + ASK_EVERY
         self._in_doubt = False
         try:

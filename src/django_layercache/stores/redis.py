@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Generator, Iterable, Sequence
 from itertools import chain, islice
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 
@@ -16,6 +16,7 @@ from django_layercache.stores.base import Entry, Reading, Token, TokenState
 from django_layercache.stores.loops import Lines
 from django_layercache.stores.resp import Refusal, packed
 from django_layercache.stores.sentinel import SentinelWires, has_sentinels
+from django_layercache.stores.steps import awaited_to_the_end, carried_out
 from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
 
 __all__ = ["CONNECT_TIMEOUT", "RESPONSE_TIMEOUT", "RedisStore", "Request", "Steps"]
@@ -41,7 +42,8 @@ class Request(NamedTuple):
 
 
 #: An operation without its I/O: it yields what to send, is sent the replies, and returns its result.
-Steps = Generator[Request, list[Any], T]
+#: What to send is a :class:`Request`; in a cluster there is more to it.
+Steps = Generator[Any, Any, T]
 
 
 class RedisStore:
@@ -230,7 +232,7 @@ class RedisStore:
         tails = [(len(keys), *keys, *arguments) for keys, arguments in calls]
         wait = self._wait() if name in _INVALIDATING else []
         known = [packed("EVALSHA", self._digests[name], *tail) for tail in tails]
-        replies = yield Request(b"".join(known + wait), len(known + wait))
+        replies: list[Any] = yield Request(b"".join(known + wait), len(known + wait))
         if any(map(_is_unknown_script, replies)):
             whole = [packed("EVAL", self._sources[name], *tail) for tail in tails]
             replies = yield Request(b"".join(whole + wait), len(whole + wait))
@@ -248,20 +250,10 @@ class RedisStore:
 
     def _run(self, steps: Steps[T]) -> T:
         """What *steps* return, with the I/O that they ask for."""
-        try:
-            request = next(steps)
-            while True:
-                request = steps.send(self._wires.exchange(request.commands, request.number))
-        except StopIteration as done:
-            return cast("T", done.value)
+        return carried_out(steps, lambda request: self._wires.exchange(*request))
 
     async def _arun(self, steps: Steps[T]) -> T:
-        try:
-            request = next(steps)
-            while True:
-                request = steps.send(await self._lines.exchange(request.commands, request.number))
-        except StopIteration as done:
-            return cast("T", done.value)
+        return await awaited_to_the_end(steps, lambda request: self._lines.exchange(*request))
 
     def _arguments(self, *arguments: Any) -> list[Any]:
         return [self._prefix, secrets.token_hex(4), self._grace, _TOKEN_TTL, *arguments]

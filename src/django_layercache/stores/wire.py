@@ -53,7 +53,7 @@ class Wire:
     def exchange(self, commands: bytes, count: int) -> list[Any]:
         """Send *commands*, which are *count*; the reply to each, a ``Refusal`` among them perhaps."""
         try:
-            self.socket.sendall(commands)
+            self.socket.sendall(self.worded(commands))
             replies: list[Any] = []
             while len(replies) < count:
                 self.receive()
@@ -63,6 +63,10 @@ class Wire:
             self.close()
             raise
         return replies
+
+    def worded(self, commands: bytes) -> bytes:
+        """*commands*, as they are said to this server."""
+        return commands
 
     def receive(self) -> None:
         """Feed the reader with what has come."""
