@@ -66,7 +66,7 @@ def _models_called(name: Any) -> list[type[Model]]:
     return [model for model in apps.get_models() if model._meta.label_lower == str(name).lower()]
 
 
-def _cached(value: Any, where: str, _models: list[type[Model]]) -> Iterator[CheckMessage]:
+def _switch(value: Any, where: str, _models: list[type[Model]]) -> Iterator[CheckMessage]:
     if not isinstance(value, bool):
         yield Error(f"{where} is {value!r}.", hint="It is True or False.", id="layercache.E006")
 
@@ -118,7 +118,8 @@ def _partitions(fields: Any, where: str, models: list[type[Model]]) -> Iterator[
 
 
 _CHECKS: Mapping[Any, Callable[[Any, str, list[type[Model]]], Iterator[CheckMessage]]] = {
-    "cached": _cached,
+    "cached": _switch,
+    "compare": _switch,
     "max_bytes": _limit,
     "max_rows": _limit,
     "operations": _operations,

@@ -6,10 +6,12 @@
 ``<db>:<table>#*``       any row of it
 ``<db>:<table>#+``       which rows there are: one appeared or went, or changed nobody knows where
 ``<db>:<table>#.views``  what its rows have in a column
+``<db>:<table>#~``       where its rows lie: one was written as it was
 ``<db>:<table>#pk=5``    one row
 ``<db>:<t>#post_id=7``   a *partition*: the rows that have a value in a foreign key, a unique or a declared column
 ``<db>:<t>#post_id=?``   rows changed, nobody knows of which of these partitions
-``<db>:<t>#post_id=?+``  the same, but for changes of which the columns are known
+``<db>:<t>#post_id=7+``  (or ``?+``) which rows there are in it
+``<db>:<t>#post_id=7+n`` (or ``?+n``) what its rows have in the column ``n``
 ``<db>:<t>@acme#…``      all these, of one tenant
 ``#weather``             a name of the user's
 ``()<function>…``        a cached function, or one call of it
@@ -26,14 +28,16 @@ Who changes what, and who depends on what:
 
 - any write changes "any row", and those rows, or the epoch if nobody knows which they are;
 - one that may do more than give known columns other values changes "which rows", any other those columns;
-- any write changes, for each column that makes partitions, those that it is known to touch, or "?" (and
-  "?+", if it changes "which rows");
+- any write changes, for each column that makes partitions, those that it is known to touch, or else "?";
+  and of these "which rows", or the columns, as of the table;
+- an UPDATE that changes nothing changes, on PostgreSQL, where its rows lie;
 - a read that is bound to rows depends on the epoch and those rows;
 - a read that is bound to partitions of a column depends on those and on its "?";
 - a read that looks a row up by a foreign key depends on the epoch and the columns that it reads: no row
   that is referred to can appear or go without a change where it is referred to;
 - any other read depends on "any row";
-- a read of few columns depends on "which rows" (or "?+") and these columns instead of "any row" (or "?");
+- a read of few columns depends on "which rows" and these columns, of the table or of its partitions, instead;
+- a read of rows in no order depends on where they lie, too;
 - and every read depends on its database.
 
 Which of these a read uses is decided in :mod:`django_layercache.querysets.plans`, what a write changes in
@@ -45,23 +49,28 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 __all__ = [
-    "any_partition",
+    "UNKNOWN",
     "any_row",
     "collapsed",
     "column",
+    "column_of",
     "database",
     "epoch",
     "is_of_database",
     "let_tenants_have",
     "named",
     "partition",
+    "places",
     "readable",
     "row",
     "table_name",
-    "which_partitions",
     "which_rows",
+    "which_rows_of",
     "widened",
 ]
+
+#: The key that stands for a partition that nobody knows.
+UNKNOWN = "?"
 
 _PART = re.compile(r"^([0-9a-f]{8}:[^#]*)#([^=]*)=.*$", re.DOTALL)
 _TABLE = re.compile(r"^([0-9a-f]{8}:)([^#@]+)(@[^#]*)?(#.*)?$", re.DOTALL)
@@ -100,18 +109,23 @@ def row(db: str, table: str, key: str) -> str:
 
 
 def partition(db: str, table: str, column: str, key: str) -> str:
-    """The rows of *table* whose *column* has the value that is spelt *key*."""
+    """The rows of *table* whose *column* has the value that is spelt *key*; :data:`UNKNOWN`: nobody knows which."""
     return f"{_of(db, table)}#{table_name(column)}={key}"
 
 
-def any_partition(db: str, table: str, column: str) -> str:
-    """Rows of *table* changed, and nobody knows which value their *column* has, or had."""
-    return partition(db, table, column, "?")
+def which_rows_of(db: str, table: str, column: str, key: str) -> str:
+    """:func:`which_rows`, of the rows of a :func:`partition`."""
+    return f"{partition(db, table, column, key)}+"
 
 
-def which_partitions(db: str, table: str, column: str) -> str:
-    """The same, of more than what they have in known columns."""
-    return partition(db, table, column, "?+")
+def column_of(db: str, table: str, column: str, key: str, name: str) -> str:
+    """:func:`column`, of the rows of a :func:`partition`."""
+    return f"{partition(db, table, column, key)}+{table_name(name)}"
+
+
+def places(db: str, table: str) -> str:
+    """Rows of *table* were written, but not changed: the database may return them in another order."""
+    return f"{_of(db, table)}#~"
 
 
 def collapsed(tags: Iterable[str]) -> set[str]:
@@ -124,7 +138,8 @@ def _whole(tag: str) -> tuple[str, ...]:
     if match is None:
         return (tag,)
     table, column = match.groups()
-    return (table,) if column == "pk" else (f"{table}#{column}=?", f"{table}#{column}=?+")
+    unknown = f"{table}#{column}={UNKNOWN}"
+    return (table,) if column == "pk" else (unknown, f"{unknown}+")
 
 
 def named(name: str) -> str:

@@ -18,7 +18,7 @@ from django.db.models.sql.where import AND, WhereNode
 
 from django_layercache.querysets.tables import table_of
 
-__all__ = ["MOST_ROWS", "Binding", "bindings_of", "bound_rows", "row_key", "target_of"]
+__all__ = ["MOST_ROWS", "Binding", "bindings_of", "bound_rows", "bound_to", "row_key", "target_of"]
 
 #: A query that names more rows than this depends on any row instead.
 MOST_ROWS = 50
@@ -38,11 +38,15 @@ _IN: tuple[type, ...] = (In, related_lookups.RelatedIn)
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A condition that every row of a result fulfils: *field*, in the table *alias*, is one of *keys*."""
+    """A condition that every row of a result fulfils: *field*, in the table *alias*, is one of *keys*.
+
+    *values* are what it is compared with: as many, or more that are spelt alike.
+    """
 
     alias: str
     field: Any
     keys: tuple[str, ...]
+    values: tuple[Any, ...] = ()
 
 
 def bindings_of(query: Query, connection: BaseDatabaseWrapper) -> Iterator[Binding]:
@@ -99,7 +103,7 @@ def _bound_by_conditions(query: Query, connection: BaseDatabaseWrapper) -> Itera
             keys = {row_key(lhs.target, value, connection) for value in values}
             if None not in keys:
                 spelt = sorted(key for key in keys if key is not None)
-                yield Binding(lhs.alias, lhs.target, tuple(spelt))
+                yield Binding(lhs.alias, lhs.target, tuple(spelt), tuple(values))
 
 
 def _names_rows(column: Any, query: Query) -> bool:
@@ -113,10 +117,21 @@ def _names_rows(column: Any, query: Query) -> bool:
 
 def bound_rows(query: Query, bindings: Iterable[Binding]) -> tuple[str, ...] | None:
     """The keys of the rows of the query's own table that its conditions allow; ``None`` if any."""
+    binding = _of_primary_key(query, bindings)
+    return None if binding is None else binding.keys
+
+
+def bound_to(query: Query, bindings: Iterable[Binding]) -> tuple[Any, ...]:
+    """The same, as values, each once; none if any."""
+    binding = _of_primary_key(query, bindings)
+    return () if binding is None else tuple(dict.fromkeys(binding.values))
+
+
+def _of_primary_key(query: Query, bindings: Iterable[Binding]) -> Binding | None:
     pk = query.get_meta().pk
     return next(
         (
-            binding.keys
+            binding
             for binding in bindings
             if binding.field is pk and binding.alias == query.base_table
         ),

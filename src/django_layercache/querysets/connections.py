@@ -119,10 +119,12 @@ class ConnectionState:
             return set()
         return added
 
-    def untouch(self, added: set[str], touches: int) -> None:
-        """The statement that *added* these has changed nothing, unless another came after *touches*."""
-        if self.write is not None and self.touches == touches:
-            self.write.dirty -= added
+    def untouch(self, added: set[str], touches: int) -> bool:
+        """The statement that *added* these has not changed them; ``False`` if another came after *touches*."""
+        if self.write is None or self.touches != touches:
+            return False
+        self.write.dirty -= added
+        return True
 
     def remember_savepoint(self, sid: str) -> None:
         """The savepoint *sid* was made."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from django.core.signals import setting_changed
@@ -41,16 +42,19 @@ MOST_ROWS = 10
 #: A query that reads more columns of a table than this depends on any change of its rows: each costs a tag.
 MOST_COLUMNS = 6
 
+#: A query that would have more tags than this for the columns in its partitions depends on any change in them.
+MOST_TAGS_OF_PARTITIONS = 12
+
 Tags = tuple[str, ...]
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the text alone says: the same for all parameters.
 
-    ``columns`` are the tags of the columns that are read of each table, if they are few; ``narrow``
-    are the tables that have others, too; ``deciding`` those of the columns that decide which rows are
-    in the result, if they are few.
+    ``columns`` are those that are read of each table, if they are few; ``narrow`` are the tables that
+    have others, too; ``deciding`` the columns that decide which rows are in the result, if they are few.
     """
 
     tables: frozenset[str]
@@ -60,28 +64,28 @@ class Shape:
     #: A text that it is given may be read as a date or a time.
     reads_times: bool
     read_once: frozenset[str]
-    columns: Mapping[str, Tags]
+    columns: Mapping[str, Names]
     narrow: frozenset[str]
-    deciding: Mapping[str, Tags]
+    deciding: Mapping[str, Names]
     is_ordered: bool
     is_arbitrary: bool
     has_aggregates: bool
 
 
-def shape_of(sql: str, vendor: str, database: str) -> Shape:
+def shape_of(sql: str, vendor: str) -> Shape:
     """Read the text of a query. Shapes are remembered by text."""
     read = _shape_of if len(sql) <= LONGEST else _shape_of.__wrapped__
-    return read(sql, vendor, database, registry())
+    return read(sql, vendor, registry())
 
 
 @lru_cache(maxsize=4096)
-def _shape_of(sql: str, vendor: str, database: str, models: Registry) -> Shape:
+def _shape_of(sql: str, vendor: str, models: Registry) -> Shape:
     scanned = scan(sql)
     tables, unknown = _tables(scanned, sql, vendor)
     columns, deciding = {}, {}
     if scanned.handwritten is None:
-        columns = _few(scanned.columns, database, models)
-        deciding = _few(scanned.deciding, database, models)
+        columns = _few(scanned.columns, models)
+        deciding = _few(scanned.deciding, models)
     narrow = frozenset(
         table
         for table, read in columns.items()
@@ -115,15 +119,13 @@ def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[frozenset[str], str |
     return effect.reads | scanned.tables.keys(), None
 
 
-def _few(
-    names: Mapping[str, frozenset[str]] | None, database: str, models: Registry
-) -> dict[str, Tags]:
-    """For each table, the tags of those of *names* that are columns of it, if they are few."""
-    found: dict[str, Tags] = {}
+def _few(names: Mapping[str, frozenset[str]] | None, models: Registry) -> dict[str, Names]:
+    """For each table, those of *names* that are columns of it, if they are few."""
+    found: dict[str, Names] = {}
     for table, read in (names or {}).items():
         has = models.table(table).columns
         if has is not None and len(read & has) <= MOST_COLUMNS:
-            found[table] = tuple(tags.column(database, table, name) for name in sorted(read & has))
+            found[table] = tuple(sorted(read & has))
     return found
 
 
@@ -174,6 +176,8 @@ def tags_of_read(compiler: SQLCompiler, shape: Shape, database: str) -> Wanted:
                 wanted += besides
             else:
                 place = None
+    if _lies_somewhere(compiler, of_tables.is_narrow, rows, shape):
+        wanted += (tags.places(database, table) for table in sorted(shape.tables))
     if rows:
         wanted.append(tags.epoch(database, main))
         wanted += (tags.row(database, main, row) for row in rows)
@@ -206,32 +210,52 @@ class _OfTables:
         shape, columns = self._shape, self._shape.columns.get(table)
         is_narrow = self.is_narrow and columns is not None and table in shape.narrow
         if table in self._partitions:
-            binding = self._partitions[table]
-            column = binding.field.column
-            keys = [tags.partition(self._database, table, column, key) for key in binding.keys]
-            return (*self._rest(table, is_narrow), *keys)
+            return self._of_partitions(table, self._partitions[table], is_narrow)
         is_looked_up = table in self._looked_up and columns is not None
         if is_looked_up and (is_narrow or table not in shape.narrow):
-            return (tags.epoch(self._database, table), *(columns or ()))
-        return self._rest(table, is_narrow)
+            return (
+                tags.epoch(self._database, table),
+                *_columns(self._database, table, columns or ()),
+            )
+        if is_narrow:
+            return self._narrow(table, columns or ())
+        return (tags.any_row(self._database, table),)
 
     def general(self, table: str) -> tuple[str, Tags]:
         """What stands for any change, and what for those of rows that are not in the result."""
-        (general,) = self._rest(table, is_narrow=False)
-        which, *_ = self._rest(table, is_narrow=True)
-        return general, (which, *self._shape.deciding[table])
+        deciding = self._shape.deciding[table]
+        if table not in self._partitions:
+            return tags.any_row(self._database, table), self._narrow(table, deciding)
+        column = self._partitions[table].field.column
+        general = tags.partition(self._database, table, column, tags.UNKNOWN)
+        return general, _of_partition(self._database, table, column, tags.UNKNOWN, deciding)
 
-    def _rest(self, table: str, is_narrow: bool) -> Tags:
-        """The changes of which nobody knows the partition."""
-        columns = self._shape.columns.get(table, ()) if is_narrow else ()
-        if table in self._partitions:
-            column = self._partitions[table].field.column
-            if is_narrow:
-                return (tags.which_partitions(self._database, table, column), *columns)
-            return (tags.any_partition(self._database, table, column),)
-        if is_narrow:
-            return (tags.which_rows(self._database, table), *columns)
-        return (tags.any_row(self._database, table),)
+    def _narrow(self, table: str, columns: Names) -> Tags:
+        which = tags.which_rows(self._database, table)
+        return (which, *_columns(self._database, table, columns))
+
+    def _of_partitions(self, table: str, binding: Binding, is_narrow: bool) -> Tags:
+        column, keys = binding.field.column, (tags.UNKNOWN, *binding.keys)
+        columns = self._shape.columns.get(table, ())
+        if is_narrow and len(keys) * (1 + len(columns)) <= MOST_TAGS_OF_PARTITIONS:
+            of_keys = (_of_partition(self._database, table, column, key, columns) for key in keys)
+            return tuple(chain.from_iterable(of_keys))
+        return tuple(tags.partition(self._database, table, column, key) for key in keys)
+
+
+@lru_cache(maxsize=4096)
+def _columns(database: str, table: str, names: Names) -> Tags:
+    return tuple(tags.column(database, table, name) for name in names)
+
+
+@lru_cache(maxsize=4096)
+def _of_partition(database: str, table: str, column: str, key: str, names: Names) -> Tags:
+    """Of a partition: which rows there are, and what they have in the columns *names*; in its own it is the key."""
+    own = tags.table_name(column)
+    return (
+        tags.which_rows_of(database, table, column, key),
+        *(tags.column_of(database, table, column, key, name) for name in names if name != own),
+    )
 
 
 def _partitions(query: Query, shape: Shape, bindings: list[Binding]) -> dict[str, Binding]:
@@ -253,6 +277,12 @@ def _may_be_narrow(compiler: SQLCompiler, shape: Shape) -> bool:
     return not shape.is_arbitrary and (
         shape.is_ordered or is_existence(compiler) or not returns_rows(compiler)
     )
+
+
+def _lies_somewhere(compiler: SQLCompiler, is_narrow: bool, rows: Tags, shape: Shape) -> bool:
+    """Whether the order of the result is that in which the database finds the rows, where an UPDATE moves them."""
+    is_one_row = len(rows) == 1 == len(shape.tables)
+    return compiler.connection.vendor == "postgresql" and not is_narrow and not is_one_row
 
 
 def _place_of_rows(compiler: SQLCompiler, shape: Shape, main: str) -> int | None:
@@ -300,7 +330,9 @@ def returns_rows(compiler: SQLCompiler) -> bool:
 
 def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
     if setting == conf.SETTING:
-        _shape_of.cache_clear()  # what functions read has perhaps been declared otherwise
+        # What functions read, and which tables are the tenants', has perhaps been declared otherwise.
+        for remembered in (_shape_of, _columns, _of_partition):
+            remembered.cache_clear()
 
 
 setting_changed.connect(

@@ -114,7 +114,7 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     state = state_of(connection)
     database = state.database
     main = compiler.query.get_meta().db_table
-    shape = shape_of(sql, connection.vendor, database)
+    shape = shape_of(sql, connection.vendor)
     unknown, excluded = policies.reservations(shape.tables)
     unknown = shape.unknown or unknown
     if unknown is None and shape.is_handwritten and not policies.are_models(shape.tables):

@@ -25,7 +25,9 @@ __all__ = [
     "applicable_policy",
     "are_models",
     "cached_queries",
+    "compares",
     "in_block",
+    "may_be_view",
     "own_policy",
     "policy_of",
     "reservations",
@@ -134,6 +136,18 @@ def reservations(tables: Collection[str]) -> tuple[str | None, str | None]:
 def are_models(tables: Collection[str]) -> bool:
     """Whether each of *tables* is the table of a model."""
     return _models().tables.issuperset(tables)
+
+
+def may_be_view(table: str) -> bool:
+    """Whether what is written to *table* may change others: of a model that Django manages it does not."""
+    name = {table_name(table)}
+    return not are_models(name) or reservations(name)[0] is not None
+
+
+def compares(model: type[Model]) -> bool:
+    """Whether an UPDATE of rows of *model* first looks what it is going to change."""
+    setting = _models().setting_for(model)
+    return setting.get("compare", True) if isinstance(setting, Mapping) else setting is not False
 
 
 class _Reasons(dict[str, str]):

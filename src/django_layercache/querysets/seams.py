@@ -13,7 +13,7 @@ The patches keep signatures, return types and errors; they connect no signal rec
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -33,10 +33,12 @@ from django_layercache.querysets import (
     triggered,
     twophase,
 )
+from django_layercache.querysets.comparing import Before, look, to_look_at
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.isolation import has_begun
+from django_layercache.querysets.rowcounts import RowCount
 from django_layercache.querysets.watching import dealt_with, is_dealt_with, is_ours, not_dealt_with
-from django_layercache.querysets.writes import tags_of_write
+from django_layercache.querysets.writes import tags_of_difference, tags_of_write
 
 __all__ = ["install"]
 
@@ -88,32 +90,57 @@ def _install_compilers() -> None:
         if isinstance(self, compilers.SQLDeleteCompiler):
             # What refers to the rows may still be there, until COMMIT checks that.
             transactions.disturbing(_connected(self), self.query.get_meta().db_table)
-            return execute_write(lambda self: run(), self)
+            return _execute_write(lambda self: run(), self)
         if isinstance(self, compilers.SQLUpdateCompiler):
             return run()  # called by the one below, inside of its own
         if self.query.explain_info is not None:
             return run()
         return reads.read(self, result_type, chunked_fetch, run)
 
-    def execute_write(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        connection = _connected(self)
-        is_triggered = triggered.may_be(self.query.get_meta().db_table, connection)
-        changed = tags_of_write(self, is_triggered=is_triggered)
-        try:
-            # A trigger may do something else instead, and say that no row was changed.
-            with transactions.writing(connection, changed, is_counted=not is_triggered):
-                return original(self, *args, **kwargs)
-        finally:
-            triggered.learn(connection)
-
-    def execute_insert(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        transactions.disturbing(_connected(self), self.query.get_meta().db_table)
-        return execute_write(original, self, *args, **kwargs)
-
-    _patch(compilers.SQLInsertCompiler, "execute_sql")(execute_insert)
-    _patch(compilers.SQLUpdateCompiler, "execute_sql")(execute_write)
+    _patch(compilers.SQLInsertCompiler, "execute_sql")(_execute_insert)
+    _patch(compilers.SQLUpdateCompiler, "execute_sql")(_execute_update)
     if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
-        _patch(compilers.SQLUpdateCompiler, "execute_returning_sql")(execute_write)
+
+        @_patch(compilers.SQLUpdateCompiler, "execute_returning_sql")
+        def execute_returning(original: Any, self: Any, returning_fields: Any) -> Any:
+            if returning_fields and self.connection.features.can_return_rows_from_update:
+                return _execute_update(original, self, returning_fields)
+            return original(self, returning_fields)  # calls the other one
+
+
+def _execute_write(
+    original: Any, self: Any, *args: Any, before: Before | None = None, **kwargs: Any
+) -> Any:
+    connection = _connected(self)
+    is_triggered = triggered.may_be(self.query.get_meta().db_table, connection)
+    changed = tags_of_write(self, is_triggered=is_triggered)
+
+    def really_changed(count: RowCount) -> Collection[str] | None:
+        return None if before is None else tags_of_difference(self, before.difference(count))
+
+    try:
+        # A trigger may do something else instead, and say that no row was changed.
+        with transactions.writing(
+            connection, changed, is_counted=not is_triggered, really_changed=really_changed
+        ):
+            return original(self, *args, **kwargs)
+    finally:
+        triggered.learn(connection)
+
+
+def _execute_update(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    connection = _connected(self)
+    is_watched = not is_ours() and not triggered.may_be(self.query.get_meta().db_table, connection)
+    rows = to_look_at(self) if is_watched else ()
+    if not rows:
+        return _execute_write(original, self, *args, **kwargs)
+    with transactions.of_its_own(connection):
+        return _execute_write(original, self, *args, before=look(self, rows), **kwargs)
+
+
+def _execute_insert(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    transactions.disturbing(_connected(self), self.query.get_meta().db_table)
+    return _execute_write(original, self, *args, **kwargs)
 
 
 def _connected(compiler: Any) -> BaseDatabaseWrapper:

@@ -3,7 +3,7 @@
 Everything here is called from :mod:`django_layercache.querysets.seams`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from django.db import InterfaceError, InternalError, OperationalError
@@ -15,6 +15,8 @@ from django_layercache.exceptions import WriteRefused
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import outbox, rowcounts
 from django_layercache.querysets.connections import ConnectionState, state_of
+from django_layercache.querysets.levels import Level
+from django_layercache.querysets.rowcounts import RowCount
 from django_layercache.querysets.watching import dealt_with, is_ours
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "disturbing",
     "is_open",
     "is_sound",
+    "of_its_own",
     "perhaps_ending",
     "rolling_back",
     "writing",
@@ -35,12 +38,17 @@ _IN_TRANSACTION, _IN_FAILED_TRANSACTION = 2, 3
 
 @contextmanager
 def writing(
-    connection: BaseDatabaseWrapper, changed: Iterable[str], *, is_counted: bool = False
+    connection: BaseDatabaseWrapper,
+    changed: Iterable[str],
+    *,
+    is_counted: bool = False,
+    really_changed: Callable[[RowCount], Collection[str] | None] | None = None,
 ) -> Iterator[None]:
     """Around a statement that changes the tags *changed*.
 
     In a transaction they are dirty from now on, unless it *is_counted* how many rows it changes, and
-    there are none. In autocommit the statement is the transaction: marks before, release after.
+    there are none; or unless *really_changed* knows better afterwards. In autocommit the statement is the
+    transaction: marks before, release after.
     """
     if is_ours():
         yield
@@ -54,8 +62,11 @@ def writing(
     touches = state.touches
     with dealt_with(), rowcounts.counting() as count:
         yield
+    really = really_changed(count) if really_changed is not None else None
     if is_counted and count.is_zero:
-        state.untouch(added, touches)
+        really = ()
+    if really is not None and state.untouch(added, touches):
+        state.touch(really)
 
 
 @contextmanager
@@ -76,6 +87,58 @@ def at_once(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator
         state.raw_transaction, state.write = True, write
     else:
         write.release()
+
+
+@contextmanager
+def of_its_own(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """In a transaction: the one that is open, or one that begins and ends with the block.
+
+    It is one of the driver's, and not logged: Django goes on to believe in autocommit.
+    """
+    state = state_of(connection)
+    if state.in_transaction or is_open(connection):
+        yield
+        return
+    _say(connection, _BEGIN[connection.vendor])
+    state.raw_transaction = True
+    if connection.vendor == "sqlite":
+        state.sight.level = Level.STATEMENT  # nobody else can commit: what it sees is the latest
+    try:
+        yield
+        with committing(connection):
+            _say(connection, "COMMIT")
+    except BaseException as error:
+        _give_up(state, error)
+        raise
+
+
+#: SQLite's waits for the lock of writers, as a single UPDATE does.
+_BEGIN = {"postgresql": "BEGIN", "sqlite": "BEGIN IMMEDIATE"}
+
+
+def _say(connection: BaseDatabaseWrapper, statement: str) -> None:
+    with connection.wrap_database_errors:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(statement)
+        finally:
+            cursor.close()
+
+
+def _give_up(state: ConnectionState, error: BaseException) -> None:
+    """A transaction of our own failed, perhaps at its COMMIT."""
+    connection = state.connection
+    try:
+        was_open = is_open(connection)
+        if was_open:
+            _say(connection, "ROLLBACK")
+        has_ended = was_open or _has_certainly_ended(connection, error)
+    except Exception:  # the connection is gone
+        has_ended = False
+    if state.write is not None and not has_ended:
+        state.write.abandon()
+    with rolling_back(connection):
+        pass
 
 
 def disturbing(connection: BaseDatabaseWrapper, table: str) -> None:

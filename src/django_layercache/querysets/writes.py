@@ -13,12 +13,13 @@ from django.db.models.sql.subqueries import DeleteQuery, InsertQuery, UpdateQuer
 from django_layercache import tags
 from django_layercache.querysets import policies, triggered
 from django_layercache.querysets.bindings import MOST_ROWS, bindings_of, bound_rows, row_key
+from django_layercache.querysets.comparing import Difference
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.databases import Database
 from django_layercache.querysets.rawsql import Effect
 from django_layercache.querysets.tables import table_of
 
-__all__ = ["tags_of_effect", "tags_of_model", "tags_of_rows", "tags_of_write"]
+__all__ = ["tags_of_difference", "tags_of_effect", "tags_of_model", "tags_of_rows", "tags_of_write"]
 
 
 #: An UPDATE of more columns than this is one of nobody knows which.
@@ -32,7 +33,7 @@ def tags_of_write(compiler: SQLCompiler, *, is_triggered: bool) -> set[str]:
     query, connection = compiler.query, compiler.connection
     database = state_of(connection).database
     table = query.get_meta().db_table
-    if _may_be_view(table):
+    if policies.may_be_view(table):
         return {tags.database(database)}
     columns: Collection[str] | None = ()
     if isinstance(query, InsertQuery):
@@ -43,8 +44,6 @@ def tags_of_write(compiler: SQLCompiler, *, is_triggered: bool) -> set[str]:
         rows, known = _bound(query, connection)
         if isinstance(query, UpdateQuery):
             columns = None if is_triggered else _updated(query)
-            if rows is not None:
-                known = {}
     if is_triggered and not isinstance(query, DeleteQuery):
         known = {}  # it may put the rows into other partitions
     changed = set(tags_of_rows(database, table, rows, known, columns))
@@ -65,10 +64,8 @@ def tags_of_rows(
 
     *known* are the partitions that they are and were in, by column, where that is known. *columns*
     are those in which rows get other values; if there are none, rows appear or go, and if it is
-    ``None``, nobody knows. Whose partitions are known is told by these, and not by its columns, so
-    that other partitions stay.
+    ``None``, nobody knows.
     """
-    known = known or {}
     described = table_of(table)
     yield tags.any_row(database, table)
     if rows is None:
@@ -80,20 +77,44 @@ def tags_of_rows(
                 yield tags.epoch(database, table)
             else:
                 yield from (tags.column(database, table, one) for one in described.columns)
-    is_by_columns = bool(columns) and not known
-    if is_by_columns:
-        yield from (tags.column(database, table, column) for column in columns or ())
+    if columns:
+        yield from (tags.column(database, table, column) for column in columns)
     else:
         yield tags.which_rows(database, table)
     for field in described.partitions:
         name = str(field.column)
-        keys = known.get(name)
-        if keys is not None:
-            yield from (tags.partition(database, table, name, key) for key in keys)
+        keys = (known or {}).get(name)
+        yield from _of_partitions(
+            database, table, name, (tags.UNKNOWN,) if keys is None else keys, columns
+        )
+
+
+def _of_partitions(
+    database: str, table: str, column: str, keys: Iterable[str], columns: Collection[str] | None
+) -> Iterator[str]:
+    """What a change of *columns* changes in the partitions *keys* by *column*."""
+    stay_there = columns and tags.table_name(column) not in columns
+    for key in keys:
+        yield tags.partition(database, table, column, key)
+        if stay_there:
+            yield from (tags.column_of(database, table, column, key, one) for one in columns or ())
         else:
-            yield tags.any_partition(database, table, name)
-            if not is_by_columns:
-                yield tags.which_partitions(database, table, name)
+            yield tags.which_rows_of(database, table, column, key)
+
+
+def tags_of_difference(compiler: SQLCompiler, found: Difference | None) -> set[str] | None:
+    """What the UPDATE of *compiler* has changed, if this is *found* to be different; ``None``: nobody knows better."""
+    if found is None:
+        return None
+    connection, table = compiler.connection, compiler.query.get_meta().db_table
+    database = state_of(connection).database
+    changed: set[str] = set()
+    if found.rows:
+        columns = found.columns if len(found.columns) <= MOST_COLUMNS else None
+        changed.update(tags_of_rows(database, table, found.rows, found.partitions, columns))
+    if found.kept and connection.vendor == "postgresql":
+        changed.add(tags.places(database, table))
+    return changed
 
 
 def tags_of_model(model: type[Model], database: str) -> set[str]:
@@ -110,7 +131,7 @@ def tags_of_model(model: type[Model], database: str) -> set[str]:
 def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     """What a raw statement changes."""
     database = state_of(connection).database
-    if effect.writes is None or any(map(_may_be_view, effect.writes)):
+    if effect.writes is None or any(map(policies.may_be_view, effect.writes)):
         triggered.forget()
         return {tags.database(database), *_databases(effect, connection)}
     tables = set(effect.writes)
@@ -125,12 +146,6 @@ def _databases(effect: Effect, connection: BaseDatabaseWrapper) -> Iterator[str]
     for name in effect.databases:
         for content in Database(connection).contents_called(name):
             yield tags.database(content)
-
-
-def _may_be_view(table: str) -> bool:
-    """Whether what is written to *table* may change others: of a model that Django manages it does not."""
-    name = {tags.table_name(table)}
-    return not policies.are_models(name) or policies.reservations(name)[0] is not None
 
 
 def _inserted(
