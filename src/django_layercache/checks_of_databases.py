@@ -34,7 +34,7 @@ def _wrong(declared: Mapping[Any, Any], alias: Any, options: Any) -> str | None:
     if alias not in settings.DATABASES:
         return f"There is no {alias!r} in DATABASES."
     if not isinstance(options, Mapping) or not options.keys() <= _OPTIONS:
-        return f"It is a dictionary with at most {', '.join(sorted(_OPTIONS))} in it."
+        return f"It is a dictionary with at most {', '.join(map(repr, sorted(_OPTIONS)))} in it."
     if not isinstance(options.get("identity", ""), str):
         return "Its identity is a string."
     if not isinstance(options.get("serializable_hits", False), bool):

@@ -66,7 +66,7 @@ def test_settings_that_are_wrong_end_in_the_hint_of_their_check(
 
 def test_a_store_that_is_away_is_said_in_one_line(shell):
     done = shell("layercache", "status", LAYERCACHE=SHARED, CACHES=nowhere())
-    assert done.returncode == 2
+    assert done.returncode == 3
     (line,) = done.stderr.splitlines()
     assert line.startswith("CommandError: The store is away: ") and "refused" in line
 
@@ -83,7 +83,7 @@ def test_a_database_that_is_away_is_said_in_one_line(shell, redis_server, comman
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("CommandError: The database cannot be used: ") and "refused" in line
+    assert line.startswith("CommandError: The database says: ") and "refused" in line
 
 
 def test_status_says_how_the_store_is_although_the_database_is_away(shell, redis_server):

@@ -124,7 +124,7 @@ def test_drain_tells_the_store_what_is_in_the_outbox(namespace):
 
     assert [weather(), weather()] == [1, 1]
     OutboxEntry.objects.create(tags=json.dumps(["#weather"]))
-    assert "1 commits" in run("drain", "--database", "default")
+    assert "1 commit was" in run("drain", "--database", "default")
     assert not OutboxEntry.objects.exists()
     assert weather() == 2
 
@@ -156,7 +156,7 @@ def test_a_store_that_is_away_is_an_error_with_a_code_of_its_own(away):
     ):
         with pytest.raises(CommandError, match=r"The store is away: .*refused") as raised:
             run(*arguments)
-        assert raised.value.returncode == 2
+        assert raised.value.returncode == 3
 
 
 @with_databases

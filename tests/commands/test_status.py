@@ -96,3 +96,11 @@ def test_status_says_which_servers_of_a_pool_answer(memcached_server, settings):
     assert servers[memcached_server.location] == "answers"
     assert "refused" in servers[gone]
     engines.reset()
+
+
+def test_status_says_that_there_are_fewer_replicas_than_have_to_acknowledge(server, settings):
+    settings.LAYERCACHE = {**settings.LAYERCACHE, "ON_FAILOVER": "keep"}
+    found = facts()
+    assert found["replicas"] == {"connected": 0, "needed": 1}
+    why = "each mark has to be acknowledged by 1 of its replicas, and it has 0"
+    assert why in found["why not trusted"]

@@ -47,6 +47,27 @@ def test_a_miss_names_what_has_changed(world):
     assert (report.outcome, report.reason) == ("miss", f"changed: testapp_post#pk={world.one.pk}")
 
 
+def test_what_has_no_time_to_live_is_said_not_to_be_stored(local_world):
+    read = local_world.all().cached(timeout=0)
+    reason = "nothing is stored under its key, and may not be now: its timeout is 0"
+    assert read.explain_cache().reason == reason
+    with trace() as events:
+        list(read)
+    assert events[-1].reason == "not stored: its timeout is 0"
+
+
+def test_a_trace_says_why_there_was_no_hit_and_why_nothing_was_stored(local_world, settings):
+    settings.LAYERCACHE = {"MODELS": {"testapp.post": {"max_rows": 3}}}
+    list(local_world.all())
+    Post.objects.using(local_world.alias).create(
+        author=local_world.one.author, title="one too many"
+    )
+    with trace() as events:
+        list(local_world.all())
+    assert events[-1].reason.startswith("changed: testapp_post")
+    assert events[-1].reason.endswith("; not stored: 4 rows are more than max_rows")
+
+
 def test_it_runs_no_query_and_leaves_no_trace(local_world):
     w = local_world
     list(w.all().cached())

@@ -93,6 +93,16 @@ def wait_until(condition, what, seconds=10):
 
 
 # -- hits ------------------------------------------------------------------------------------------
+def test_what_is_said_to_be_a_replica_and_is_none_is_the_reason_why_nothing_is_stored(
+    request, settings
+):
+    use_store(request, settings, "redis", DATABASES={"mistaken": {"replica_of": "postgres"}})
+    world = World("postgres")
+    with alias("mistaken", "postgres", HOST="localhost"), trace() as events:
+        cached(titles, Through(world, "mistaken"))
+    assert events[-1].reason.endswith("PostgreSQL says is none")
+
+
 def test_a_replica_and_its_primary_share_entries(world, replica):
     warm(titles, world)
     assert is_hit(titles, replica)

@@ -164,8 +164,8 @@ class Attempt:
         if self._parent is not None:
             self._parent.observe(states, why)
         entry = self._encode(value, states) if why is None and not self._is_kept else None
-        if why is not None and not self.reason:
-            self.reason = f"not stored: {why}"
+        if why is not None:
+            self._not_stored(why)
         self._report(states)
         return entry
 
@@ -178,14 +178,19 @@ class Attempt:
 
     def _encode(self, value: Any, states: Mapping[str, TokenState]) -> Entry | None:
         if self.recipe.timeout == 0:
+            self._not_stored("its timeout is 0")
             return None
         try:
             payload = self._payloads.encode(self.recipe.codec, value)
         except Unstorable as error:
-            self.reason = f"not stored: {error}"
+            self._not_stored(str(error))
             return None
         tokens = {tag: token for tag, token in states.items() if token is not None}
         return Entry(tokens, payload, (self.sequence or "")[:8])
+
+    def _not_stored(self, why: str) -> None:
+        if self.outcome == "miss":  # why it is a bypass is why it is not stored
+            self.reason = f"{self.reason}; not stored: {why}".removeprefix("; ")
 
     def _report(self, tags: Mapping[str, TokenState]) -> None:
         if tracing():

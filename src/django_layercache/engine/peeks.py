@@ -29,6 +29,8 @@ class Peek(Attempt):
             return self._use(reading.entry, reading)
         self.reason = reading.damage or "nothing is stored under its key"
         why = objection(self.isolation, {tag: reading.states[tag] for tag in self.recipe.tags})
+        if why is None and self.recipe.timeout == 0:
+            why = "its timeout is 0"
         if why is not None:
             self.reason += f", and may not be now: {why}"
         return MISS

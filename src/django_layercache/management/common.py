@@ -14,8 +14,8 @@ from django_layercache.handlers import engines, make_store
 
 __all__ = ["AWAY", "ask_store", "in_a_line", "plain_errors", "refuse_local"]
 
-#: Exit code where the store does not answer. (1 is that of every other error.)
-AWAY = 2
+#: Exit code where the store does not answer. (2 is that of wrong arguments, 1 of every other error.)
+AWAY = 3
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def plain_errors() -> Iterator[None]:
     except LayerCacheError as error:
         raise CommandError(in_a_line(error)) from error
     except DatabaseError as error:
-        raise CommandError(f"The database cannot be used: {in_a_line(error)}") from error
+        raise CommandError(f"The database says: {in_a_line(error)}") from error
 
 
 def in_a_line(error: object) -> str:

@@ -82,6 +82,10 @@ def _objections(facts: Mapping[str, Any]) -> Iterator[str]:
         yield facts["debt"] or "what it missed while it was away is being told to it"
     if facts["in grace"]:
         yield "it may have lost marks, and waits until whoever placed one has committed"
+    if (replicas := facts.get("replicas")) and replicas["connected"] < replicas["needed"]:
+        yield "each mark has to be acknowledged by {needed} of its replicas, and it has {connected}".format(
+            **replicas
+        )
     for alias, found in facts["outbox"].items():
         if found is not None and found.get("commits"):
             yield f"the outbox of {alias!r} had {_commits(found)} of which it had not heard"
@@ -105,11 +109,13 @@ def _said(name: str, value: Any, facts: Mapping[str, Any]) -> str:
         return "; ".join(f"{alias}: {_outbox(found)}" for alias, found in value.items())
     if name == "servers":
         return "; ".join(f"{address}: {state}" for address, state in value.items())
+    if name == "replicas":
+        return f"{value['connected']}, {value['needed']} needed"
     if name == "began":
         return f"{_time(value)}: {_BECAUSE.get(facts['because'], facts['because'])}"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return "(none)" if value in {None, ""} else str(value)
 
 
 def _outbox(found: Mapping[str, Any] | None) -> str:

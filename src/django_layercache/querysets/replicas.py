@@ -27,10 +27,13 @@ logger = logging.getLogger("django_layercache.querysets")
 #: *written* may be less: a commit with ``synchronous_commit = off`` does not wait for it.)
 _INSERTED = "SELECT pg_current_wal_insert_lsn() - '0/0', current_setting('wal_block_size')::int"
 _REPLAYED = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() - '0/0' END"
+#: What one has replayed that is a replica no longer, or never was.
+_NOTHING = float("-inf")
 #: At the beginning of a page of the log, the next record goes behind one of its two headers.
 _HEADERS = (24, 40)
 
 _LAGS = "read from a replica that may not have replayed all that was committed"
+_IS_NONE = "read from what 'replica_of' says is a replica, and PostgreSQL says is none"
 
 
 def behind(state: ConnectionState) -> Callable[[Mapping[str, TokenState]], str | None] | None:
@@ -50,7 +53,9 @@ def _objection(state: ConnectionState, states: Mapping[str, TokenState]) -> str 
     if len({token[:8] for token in tokens}) > 1:
         return _LAGS  # of two generations: they have no order, and are no hit for anybody
     try:
-        return None if _has_replayed(state, tokens) else _LAGS
+        if _has_replayed(state, tokens):
+            return None
+        return _IS_NONE if state.replayed is _NOTHING else _LAGS
     except Exception as error:
         logger.warning(
             "What the replica %r has replayed cannot be told; what it answers is not stored: %s",
@@ -116,9 +121,9 @@ def _inserted(primary: ConnectionState) -> int:
     return position - position % size if position % size in _HEADERS else position
 
 
-def _replayed(replica: ConnectionState) -> int:
+def _replayed(replica: ConnectionState) -> float:
     (position,) = _ask(replica, _REPLAYED)
-    return -1 if position is None else int(position)  # it is a replica no longer
+    return _NOTHING if position is None else int(position)
 
 
 def _ask(state: ConnectionState, question: str) -> tuple[Any, ...]:

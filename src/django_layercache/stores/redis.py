@@ -1,6 +1,7 @@
 """The `redis` store: Redis or Valkey, one server. Each operation is one script, hence atomic."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import Generator, Iterable, Sequence
 from itertools import chain, islice
@@ -145,12 +146,23 @@ class RedisStore:
         await self._arun(self._write(key, entry, timeout))
 
     def describe(self) -> dict[str, Any]:
-        """When the present generation ``began``, by the server's clock in seconds, and ``because`` of what."""
+        """When the present generation ``began``, by the server's clock in seconds, and ``because`` of what.
+
+        Where replicas have to acknowledge what invalidates: how many are ``connected``, and ``needed``.
+        """
         command = packed("HMGET", self._register, "began", "because")
         ((began, because),) = self._run(_ask(Request(command)))
-        if began is None or because is None:  # it is as old as a version that did not say
-            return {}
-        return {"began": int(began) / 1e6, "because": because.decode("latin-1")}
+        facts: dict[str, Any] = {}
+        if began is not None and because is not None:  # nobody has flushed it in this moment
+            facts = {"began": int(began) / 1e6, "because": because.decode("latin-1")}
+        if self._replicas:
+            (info,) = self._run(_ask(Request(packed("INFO", "replication"))))
+            connected = re.search(rb"connected_slaves:(\d+)", info)
+            facts["replicas"] = {
+                "connected": int(connected[1]) if connected else 0,
+                "needed": self._replicas,
+            }
+        return facts
 
     # -- what the near tier needs -----------------------------------------------------------
 
@@ -238,7 +250,7 @@ class RedisStore:
             replies = yield Request(b"".join(whole + wait), len(whole + wait))
         raise_refusals(replies)
         if wait and replies.pop() < self._replicas:
-            raise StoreUnavailable(f"{self._replicas} replicas did not acknowledge it")
+            raise StoreUnavailable(f"fewer replicas than {self._replicas} have acknowledged it")
         return replies
 
     def _wait(self) -> list[bytes]:

@@ -295,8 +295,9 @@ def test_a_replica_is_refused(world, settings):
         **settings.LAYERCACHE,
         "DATABASES": {"postgres": {"replica_of": "default", "max_lag": 1}},
     }
-    with pytest.raises(CommandError, match="name its primary"):
-        call_command("layercache_listen", database="postgres")
+    for command in (["layercache_listen"], ["layercache_triggers", "install", "*"]):
+        with pytest.raises(CommandError, match="name its primary"):
+            call_command(*command, database="postgres")
 
 
 def test_without_a_shared_store_it_is_refused(request, settings):

@@ -44,7 +44,8 @@ class Command(BaseCommand):
         ask_store()
         get_engine().store.reset()
         namespace = namespace_in_force()
-        self.stdout.write(f"Cleared: nothing of the namespace {namespace!r} will be used again.")
+        which = f"the namespace {namespace!r}" if namespace else "the empty namespace"
+        self.stdout.write(f"Cleared: nothing of {which} will be used again.")
 
     def _drain(self, database: list[str] | None, **options: Any) -> None:
         refuse_local()
@@ -59,7 +60,8 @@ class Command(BaseCommand):
 
         in_thread(lambda: outbox.look(tell))
         commits = sum(waiting.commits for waiting in before.values() if waiting is not None)
-        self.stdout.write(f"Drained: {commits} commits were in the outbox.")
+        were = "1 commit was" if commits == 1 else f"{commits} commits were"
+        self.stdout.write(f"Drained: {were} in the outbox.")
 
     def _status(self, database: list[str] | None, *, as_json: bool, **options: Any) -> None:
         facts = facts_about(database)

@@ -14,6 +14,9 @@ from django_layercache.querysets.outside.listening import Listener
 __all__ = ["Command"]
 
 
+_NOBODY_TELLS = "no table has triggers; 'manage.py layercache_triggers install' puts them there."
+
+
 class Command(BaseCommand):
     help = (
         "Turns the notifications of the triggers that layercache_triggers has installed into "
@@ -51,5 +54,11 @@ class Command(BaseCommand):
         listener.run()
 
     def _say(self, tables: list[str]) -> None:
-        self.stdout.write(f"Ready: {len(tables)} tables tell of their changes.")
+        number = len(tables)
+        told = (
+            "1 table tells of its changes."
+            if number == 1
+            else f"{number} tables tell of their changes."
+        )
+        self.stdout.write(f"Ready: {told if tables else _NOBODY_TELLS}")
         self.stdout.flush()

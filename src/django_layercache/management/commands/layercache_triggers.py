@@ -14,6 +14,7 @@ from django_layercache.management.common import plain_errors
 from django_layercache.models import OutboxEntry
 from django_layercache.querysets import policies
 from django_layercache.querysets.by_hand import touch
+from django_layercache.querysets.databases import is_primary
 from django_layercache.querysets.outside.messages import tags_of_tables
 from django_layercache.querysets.outside.relations import Relation, quoted, relations_of
 from django_layercache.querysets.outside.triggers import (
@@ -49,6 +50,8 @@ class Command(BaseCommand):
         connection = connections[database]
         if connection.vendor != "postgresql":
             raise CommandError(f"{database!r} is not a PostgreSQL database.")
+        if action != "show" and not is_primary(database):
+            raise CommandError(f"{database!r} is a replica: name its primary.")
         if action == "install" and not models:
             raise CommandError("Name what is written by others: 'app.model', 'app.*', or '*'.")
         with plain_errors():
@@ -63,6 +66,8 @@ class Command(BaseCommand):
                 relations = list(dict.fromkeys(_relations(connection, models)))
             else:
                 relations = list(_with_triggers(connection, there))
+                if not there:
+                    self.stderr.write("No table has triggers.")
             if action == "install":
                 changed = self._install(cursor, relations, there)
             elif action == "show":
