@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django_layercache.serializers.rows import RowsCodec
 
-COUNTS = (1, 10, 100, 1000)
+COUNTS = (1, 3, 10, 100, 1000)
 ROUNDS = 10
 _draw = random.Random(1)
 
@@ -54,6 +54,7 @@ KINDS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "integers": lambda n: (n, n * 7, -n, n % 5),
     "floats": lambda n: (n, n / 7, n / 3),
     "texts": lambda n: (n, _text(10), _text(20), _text(40)),
+    "long texts": lambda n: (n, _text(400), _text(400)),
     "datetimes": lambda n: (n, _moment(), _moment()),
     "decimals": lambda n: (n, _price(), _price()),
     "UUIDs": lambda n: (n, UUID(int=_draw.getrandbits(128))),

@@ -37,7 +37,12 @@ ROW = (
     *(date(2026, 1, 2), time(3, 4), timedelta(-1, 2, 3), Decimal("1.50"), UUID(int=5), {"a": 1}),
     *(datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=ZoneInfo("Europe/Berlin"))),
 )
-ROWS = ([], [ROW], [ROW, ROW[::-1]], [ROW] * 3, [(1, "a", None), (2, None, 1.5)], [(1,), (2,)])
+NUMBERS = (1, 2**40, True, 0.5, b"\0")
+ROWS = (
+    *([], [ROW], [ROW, ROW[::-1]], [ROW] * 3, [(1, "a", None), (2, None, 1.5)], [(1,), (2,)]),
+    *([ROW] * 9, [ROW, ROW[::-1]] * 4, [(1, "a" * 200, None), (2, None, 1.5)] * 4),
+    *([NUMBERS], [NUMBERS] * 3),
+)
 TOKENS = {
     "89abcdef:": "0123456700000000000000001",
     "89abcdef:post#pk=5": "012345670000000000000002",

@@ -1,193 +1,142 @@
 """Pools: the values of one type, of all columns that have it, written and read in one go.
 
-A pool has a code:
+A pool has a letter:
 
-- ``s``, ``dt``, ``d``, ``t``, ``n``, ``u`` (texts, datetimes, dates, times, decimals, UUIDs) are
-  *spelt*, with NULs between the values;
-- ``i``, ``f``, ``?``, ``td`` (integers, floats, booleans, timedeltas) are *numbers*, little-endian;
-- ``b``, ``m`` (bytes, memoryviews) are *blobs*, with a separator between them that cannot be
-  mistaken for a part of them.
+- ``s`` (texts), ``m`` (moments: datetimes), ``d`` (dates), ``t`` (times) and ``n`` (decimals) are
+  spelt, with NULs between the values;
+- ``l`` (long texts, and those with a NUL) have the format of :mod:`struct` before them that cuts
+  them: nothing has to look for their ends;
+- ``i``, ``q`` (integers of 32 and 64 bits), ``f`` (floats), ``o`` (booleans) and ``p`` (periods:
+  timedeltas) are numbers, little-endian; ``u`` (UUIDs) are their bytes;
+- ``b``, ``v`` (bytes, memoryviews) follow a separator of four bytes, which is between them, too,
+  and cannot be mistaken for a part of them;
+- ``j`` (what JSON knows) and ``k`` (other plain values, with their kinds beside them) are JSON.
 
-Nothing here is decided value by value: each function is a few loops in C over whole pools.
+A capital says that there are NULLs: their number and their places come first, and something else
+stands there. Nothing is decided value by value: each function is a few loops in C over a pool.
 """
 
 import hashlib
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import partial
-from itertools import accumulate, chain, count, pairwise, repeat
+from itertools import chain, count, repeat, starmap
 from operator import attrgetter
 from typing import Any
 from uuid import UUID, SafeUUID
 
-__all__ = [
-    "BLOBS",
-    "NUMBERS",
-    "SPELT",
-    "TYPES",
-    "MisfitPool",
-    "Numbers",
-    "Pools",
-    "Sizes",
-    "Spelt",
-    "read_blobs",
-    "written_blobs",
-    "written_numbers",
-    "written_spelt",
-]
+from django_layercache.serializers.forms import Bytes, encode_json, scan_json
+from django_layercache.serializers.values import DECODERS, NONE, TAGGED, is_plain, tagged
 
-#: By code.
-Pools = Mapping[str, Sequence[Any]]
-#: The codes of pools that follow each other, with their sizes.
-Sizes = tuple[tuple[str, int], ...]
+__all__ = ["READERS", "letter_of", "written"]
 
-#: type -> (code, what stands for NULL)
-TYPES: dict[type, tuple[str, Any]] = {
-    str: ("s", ""),
-    datetime: ("dt", datetime.min),  # noqa: DTZ901 - nobody gets to see it
-    date: ("d", date.min),
-    time: ("t", time.min),
-    Decimal: ("n", Decimal(0)),
-    UUID: ("u", UUID(int=0)),
-    int: ("i", 0),
-    float: ("f", 0.0),
-    bool: ("?", False),
-    timedelta: ("td", timedelta(0)),
-    bytes: ("b", b""),
-    memoryview: ("m", memoryview(b"")),
-}
-SPELT = ("s", "dt", "d", "t", "n", "u")
-NUMBERS = ("i", "f", "?", "td")
-BLOBS = ("b", "m")
+Reader = Callable[[Bytes], Iterable[Any]]
+Writer = Callable[[Sequence[Any]], bytes]
+
+#: Letters, on the average: from there on it takes too long to look for the ends.
+_LONG = 120
+#: Texts that are cut at once. They are decoded before the next ones are, which then use their memory.
+_BATCH = 64
+_COUNT, _PERIOD = struct.Struct("<I"), struct.Struct("<iii")
 
 
-class MisfitPool(Exception):
-    """All values are of the right type, and yet the pool cannot hold one of them."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+# -- which pool ---------------------------------------------------------------------------------
 
 
-# -- what is spelt ------------------------------------------------------------------------------
+def letter_of(column: Sequence[Any]) -> str:
+    """The pool for the values of *column*."""
+    types = set(map(type, column))
+    has_nulls = NONE in types and len(types) == 2
+    if has_nulls:
+        types.discard(NONE)
+        column = [value for value in column if value is not None]
+    if len(types) == 1:
+        letter = _LETTERS.get(types.pop())
+        if letter is not None:
+            letter = letter(column) if callable(letter) else letter
+            return letter.upper() if has_nulls and letter not in _HEAPS else letter
+    return "j" if all(map(is_plain, column)) else "k"
 
 
-def written_spelt(pools: Pools) -> str:
-    """The spelt ones of *pools*."""
-    parts = ["\0".join(_WRITERS[code](pools[code])) for code in SPELT if code in pools]
-    if "s" in pools and parts[0].count("\0") >= len(pools["s"]):
-        raise MisfitPool("s")
-    return "\0".join(parts)
+def _letter_of_texts(texts: Sequence[str]) -> str:
+    text = "".join(texts)
+    return "l" if len(text) > _LONG * len(texts) or "\0" in text else "s"
 
 
-class Spelt:
-    """How the pools that are spelt follow each other."""
-
-    __slots__ = ("_parts", "_size")
-
-    def __init__(self, sizes: Sizes) -> None:
-        slices = _slices([size for _, size in sizes])
-        self._parts = [
-            (_READERS[code], part) for (code, _), part in zip(sizes, slices, strict=True)
-        ]
-        self._size = slices[-1].stop
-
-    def read(self, text: str) -> list[Iterable[Any]]:
-        """The pools in *text*."""
-        texts = text.split("\0")
-        if len(texts) != self._size:
-            raise ValueError("too many texts, or too few")
-        return [read(texts[part]) for read, part in self._parts]
+def _letter_of_integers(numbers: Sequence[int]) -> str:
+    bits = max(map(int.bit_length, numbers))
+    return "i" if bits < 32 else "q" if bits < 64 else "j"
 
 
-def _slices(sizes: Iterable[int]) -> list[slice]:
-    ends = accumulate(sizes, initial=0)
-    return [slice(begin, end) for begin, end in pairwise(ends)]
+def _letter_of_times(letter: str, values: Sequence[Any]) -> str:
+    zones = set(map(type, map(attrgetter("tzinfo"), values)))
+    is_plain_time = zones <= {NONE, timezone} and not any(map(attrgetter("fold"), values))
+    return letter if is_plain_time else "k"
 
 
-def _read_uuids(texts: Iterable[str]) -> list[UUID]:
-    # What the constructor does, for all of them at once.
-    numbers = list(map(int, texts, repeat(16)))
-    if min(numbers) < 0 or max(numbers) >> 128:
-        raise ValueError("not a UUID")
-    values = list(map(UUID.__new__, repeat(UUID, len(numbers))))
-    deque(map(object.__setattr__, values, repeat("int"), numbers), 0)
-    deque(map(object.__setattr__, values, repeat("is_safe"), repeat(SafeUUID.unknown)), 0)
-    return values
-
-
-_WRITERS: dict[str, Callable[[Iterable[Any]], Iterable[str]]] = {
-    "s": iter,
-    "dt": partial(map, datetime.isoformat),
-    "d": partial(map, date.isoformat),
-    "t": partial(map, time.isoformat),
-    "n": partial(map, str),
-    "u": partial(map, attrgetter("hex")),
-}
-_READERS: dict[str, Callable[[list[str]], Iterable[Any]]] = {
-    "s": iter,
-    "dt": partial(map, datetime.fromisoformat),
-    "d": partial(map, date.fromisoformat),
-    "t": partial(map, time.fromisoformat),
-    "n": partial(map, Decimal),
-    "u": _read_uuids,
+_HEAPS = ("j", "k")
+_LETTERS: dict[type, str | Callable[[Sequence[Any]], str]] = {
+    str: _letter_of_texts,
+    datetime: partial(_letter_of_times, "m"),
+    date: "d",
+    time: partial(_letter_of_times, "t"),
+    Decimal: "n",
+    UUID: "u",
+    int: _letter_of_integers,
+    float: "f",
+    bool: "o",
+    timedelta: "p",
+    bytes: "b",
+    memoryview: "v",
 }
 
 
-# -- numbers ------------------------------------------------------------------------------------
+# -- writing ------------------------------------------------------------------------------------
 
 
-def written_numbers(pools: Pools) -> tuple[bytes, bytes]:
-    """How wide the integers are, and the numbers among *pools*."""
-    durations = pools.get("td", ())
-    parts = [part for one in durations for part in (one.days, one.seconds, one.microseconds)]
-    numbers = [pools.get("i", ()), pools.get("f", ()), pools.get("?", ()), parts]
-    sizes = tuple((code, len(pools[code])) for code in NUMBERS if code in pools)
-    for width in (b"i", b"q"):
-        try:
-            return width, Numbers(width, sizes).layout.pack(*chain.from_iterable(numbers))
-        except struct.error:
-            pass  # too narrow
-    raise MisfitPool("i")
+def written(letter: str, pool: Sequence[Any]) -> bytes:
+    """*pool* as the bytes of *letter*; raises :exc:`~django_layercache.exceptions.Unstorable`."""
+    write = _WRITERS[letter.lower()]
+    if letter.islower():
+        return write(pool)
+    places = [place for place, value in enumerate(pool) if value is None]
+    filler = _FILLERS[letter]
+    pool = [filler if value is None else value for value in pool]
+    return struct.pack(f"<{len(places) + 1}I", len(places), *places) + write(pool)
 
 
-class Numbers:
-    """How the pools of numbers follow each other."""
-
-    __slots__ = ("_has_durations", "_slices", "layout", "size")
-
-    def __init__(self, width: bytes, sizes: Sizes) -> None:
-        formats = {"i": width.decode(), "f": "d", "?": "?", "td": "i"}
-        counts = [3 * size if code == "td" else size for code, size in sizes]
-        self._slices = _slices(counts)
-        self._has_durations = sizes[-1:] and sizes[-1][0] == "td"
-        parts = [f"{count}{formats[code]}" for count, (code, _) in zip(counts, sizes, strict=True)]
-        self.layout = struct.Struct("<" + "".join(parts))
-        self.size = self.layout.size
-
-    def read(self, data: bytes | memoryview, begin: int) -> list[Iterable[Any]]:
-        """The pools in *data*."""
-        numbers = self.layout.unpack_from(data, begin)
-        pools: list[Iterable[Any]] = [numbers[part] for part in self._slices]
-        if self._has_durations:
-            parts = iter(pools[-1])
-            pools[-1] = map(timedelta, parts, parts, parts)
-        return pools
+def _writer_of_spelt(spell: Callable[[Any], str]) -> Writer:
+    return lambda pool: "\0".join(map(spell, pool)).encode()
 
 
-# -- blobs --------------------------------------------------------------------------------------
+def _write_long(texts: Sequence[str]) -> bytes:
+    parts = list(map(str.encode, texts))
+    sizes = tuple(map(len, parts))
+    batches = [sizes[begin : begin + _BATCH] for begin in range(0, len(sizes), _BATCH)]
+    forms = " ".join(["%ds" * len(batch) % batch for batch in batches]).encode()
+    return b"".join([_COUNT.pack(len(forms)), forms, *parts])
 
 
-def written_blobs(pools: Pools) -> tuple[bytes, bytes]:
-    """The blobs among *pools*, and their separator."""
-    blobs = [bytes(blob) for code in BLOBS for blob in pools.get(code, ())]
-    if not blobs:
-        return b"", b""
+def _writer_of_numbers(form: str) -> Writer:
+    return lambda pool: struct.pack(f"<{len(pool)}{form}", *pool)
+
+
+def _write_periods(periods: Sequence[timedelta]) -> bytes:
+    parts = map(attrgetter("days", "seconds", "microseconds"), periods)
+    return b"".join(starmap(_PERIOD.pack, parts))
+
+
+def _write_uuids(uuids: Sequence[UUID]) -> bytes:
+    return b"".join(map(int.to_bytes, map(attrgetter("int"), uuids), repeat(16)))
+
+
+def _write_blobs(pool: Sequence[Bytes]) -> bytes:
+    blobs = list(map(bytes, pool))
     separator = next(s for s in _separators() if s.join(blobs).split(s) == blobs)
-    return separator, separator.join(blobs)
+    return separator + separator.join(blobs)
 
 
 def _separators() -> Iterator[bytes]:
@@ -195,14 +144,116 @@ def _separators() -> Iterator[bytes]:
         yield hashlib.blake2b(b"%d" % number, digest_size=4).digest()
 
 
-def read_blobs(data: bytes, separator: bytes, sizes: Sizes) -> list[Iterable[Any]]:
-    """The pools in *data*, in the order of *sizes*."""
-    blobs, begin = data.split(separator), 0
-    pools: list[Iterable[Any]] = []
-    for code, size in sizes:
-        pool = blobs[begin : begin + size]
-        pools.append(pool if code == "b" else [memoryview(blob) for blob in pool])
-        begin += size
-    if begin != len(blobs):
+_WRITERS: dict[str, Writer] = {
+    "s": lambda texts: "\0".join(texts).encode(),
+    "m": _writer_of_spelt(datetime.isoformat),
+    "d": _writer_of_spelt(date.isoformat),
+    "t": _writer_of_spelt(time.isoformat),
+    "n": _writer_of_spelt(str),
+    "l": _write_long,
+    "i": _writer_of_numbers("i"),
+    "q": _writer_of_numbers("q"),
+    "f": _writer_of_numbers("d"),
+    "o": _writer_of_numbers("?"),
+    "p": _write_periods,
+    "u": _write_uuids,
+    "b": _write_blobs,
+    "v": _write_blobs,
+    "j": encode_json,
+    "k": lambda values: encode_json(list(map(tagged, values))),
+}
+_FILLERS: dict[str, Any] = {
+    "S": "",
+    "M": datetime.min,  # noqa: DTZ901 - nobody gets to see it
+    "D": date.min,
+    "T": time.min,
+    "N": Decimal(0),
+    "L": "",
+    "I": 0,
+    "Q": 0,
+    "F": 0.0,
+    "O": False,
+    "P": timedelta(0),
+    "U": UUID(int=0),
+    "B": b"",
+    "V": b"",
+}
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def _reader_of_spelt(read: Callable[[str], Any]) -> Reader:
+    return lambda part: map(read, str(part, "ascii").split("\0"))
+
+
+def _read_long(part: Bytes) -> Iterable[str]:
+    (size,) = _COUNT.unpack_from(part)
+    begin = _COUNT.size + size
+    forms = bytes(part[_COUNT.size : begin]).split()
+    return map(bytes.decode, chain.from_iterable(_cut(forms, part[begin:])))
+
+
+def _cut(forms: list[bytes], texts: Bytes) -> Iterator[tuple[bytes, ...]]:
+    end = 0
+    for form in forms:
+        batch = struct.Struct(form)
+        yield batch.unpack_from(texts, end)
+        end += batch.size
+    if end != len(texts):
         raise ValueError("too many bytes, or too few")
-    return pools
+
+
+def _reader_of_numbers(form: str) -> Reader:
+    width = struct.calcsize(form)
+    return lambda part: struct.unpack(f"<{len(part) // width}{form}", part)
+
+
+def _read_uuids(part: Bytes) -> Iterable[UUID]:
+    # What the constructor does, for all of them at once.
+    numbers = struct.Struct("16s" * (len(part) // 16)).unpack(part)
+    uuids = list(map(object.__new__, repeat(UUID, len(numbers))))
+    deque(map(_set_number, uuids, map(int.from_bytes, numbers)), 0)
+    deque(map(_set_safety, uuids, repeat(SafeUUID.unknown)), 0)
+    return uuids
+
+
+_set_number: Callable[[UUID, int], None] = vars(UUID)["int"].__set__
+_set_safety: Callable[[UUID, SafeUUID], None] = vars(UUID)["is_safe"].__set__
+
+
+def _read_blobs(part: Bytes) -> list[bytes]:
+    data = bytes(part)
+    return data[4:].split(data[:4])
+
+
+def _read_with_nulls(read: Reader, part: Bytes) -> Iterable[Any]:
+    (size,) = _COUNT.unpack_from(part)
+    values = list(read(part[4 * size + 4 :]))
+    for place in struct.unpack_from(f"<{size}I", part, 4):
+        values[place] = None
+    return values
+
+
+#: By letter. Whatever these raise means that the bytes are not what :func:`written` writes.
+READERS: dict[str, Reader] = {
+    "s": lambda part: str(part, "utf-8").split("\0"),
+    "m": _reader_of_spelt(datetime.fromisoformat),
+    "d": _reader_of_spelt(date.fromisoformat),
+    "t": _reader_of_spelt(time.fromisoformat),
+    "n": _reader_of_spelt(Decimal),
+    "l": _read_long,
+    "i": _reader_of_numbers("i"),
+    "q": _reader_of_numbers("q"),
+    "f": _reader_of_numbers("d"),
+    "o": _reader_of_numbers("?"),
+    "p": lambda part: starmap(timedelta, _PERIOD.iter_unpack(part)),
+    "u": _read_uuids,
+    "b": _read_blobs,
+    "v": lambda part: map(memoryview, _read_blobs(part)),
+}
+READERS |= {letter.upper(): partial(_read_with_nulls, read) for letter, read in READERS.items()}
+READERS |= {
+    "j": scan_json,
+    "k": lambda part: map(DECODERS[TAGGED], scan_json(part)),
+}

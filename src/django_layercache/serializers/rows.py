@@ -1,27 +1,30 @@
 """Rows of a database as bytes, decoded without any ability to run code.
 
 Only plain types are known (:mod:`~django_layercache.serializers.values`), and decoding makes
-fresh objects. No row is ``R0``; a single one is ``r1`` and, as JSON, the codes and the values; of
-more, the values of one type are kept together (:mod:`~django_layercache.serializers.columns`).
+fresh objects. Rows begin with a head: two bytes for their form, the size of the head by eight,
+and what is in the columns, padded with blanks. What reads the rows after such a head is made
+once, and remembered: a site has few kinds of queries, and asks them often.
+
+No row is ``E3``, with nothing in the columns. Rows of numbers are
+:mod:`~django_layercache.serializers.records`, a few others are JSON
+(:mod:`~django_layercache.serializers.few`), and the rest is read by
+:mod:`~django_layercache.serializers.columns`.
 """
 
-import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from django_layercache.exceptions import Undecodable, Unstorable
-from django_layercache.serializers import columns
-from django_layercache.serializers.columns import Row
-from django_layercache.serializers.values import DECODERS, PLAIN, Decoder, spelt
+from django_layercache.serializers import columns, few, records
+from django_layercache.serializers.forms import Reader, Row, Written
 
 __all__ = ["RowsCodec"]
 
-NOTHING = b"R0"
-FORMAT_OF_ONE = b"r1"
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-_scan = json.JSONDecoder().raw_decode
+EMPTY = b"E3"
+_UNIT, _MOST_UNITS = 8, 255
+#: Heads. What is remembered is bounded, whoever writes the bytes.
+_MOST_REMEMBERED = 512
 _DAMAGE = (
     ValueError,
     TypeError,
@@ -29,6 +32,7 @@ _DAMAGE = (
     ArithmeticError,
     AttributeError,
     RecursionError,
+    StopIteration,
     struct.error,
 )
 
@@ -39,46 +43,65 @@ class RowsCodec:
     @staticmethod
     def dumps(rows: Sequence[Row]) -> bytes:
         try:
-            if len(rows) == 1:
-                return _dump_row(rows[0])
-            return columns.dump_rows(rows) if rows else NOTHING
+            form, contents, body = _written(rows)
         except (ValueError, RecursionError) as error:
             raise Unstorable(f"rows that JSON cannot hold: {error}") from error
+        return _head(form, contents) + body
 
     @staticmethod
     def loads(data: bytes) -> list[Row]:
-        form = data[:2]
         try:
-            if form == FORMAT_OF_ONE:
-                return _load_row(data)
-            if form == columns.FORMAT:
-                return columns.load_rows(data)
+            return _readers[data[: _UNIT * data[2]]](data)
         except _DAMAGE as error:
-            raise Undecodable(f"damaged rows: {error!r}") from error
-        if data == NOTHING:
-            return []
-        raise Undecodable("not rows, or rows of another format")
+            raise Undecodable(f"not rows, or damaged: {error!r}") from error
 
 
-def _dump_row(row: Row) -> bytes:
-    values = [spelt(value) for value in row]
-    header = [",".join([code for code, _ in values]), *[value for _, value in values]]
-    return FORMAT_OF_ONE + _encode(header).encode("utf-8", "surrogatepass")
+def _written(rows: Sequence[Row]) -> Written:
+    if not rows:
+        return EMPTY, "", b""
+    if not rows[0]:
+        raise ValueError("rows without columns")
+    record = records.written(rows)
+    if record is not None:
+        return record
+    return few.written(rows) if len(rows) <= few.MOST else columns.written(rows)
 
 
-def _load_row(data: bytes) -> list[Row]:
-    text = data.decode("utf-8", "surrogatepass")
-    (codes, *values), end = _scan(text, len(FORMAT_OF_ONE))
-    if end != len(text):
-        raise ValueError("something follows")
-    decoders = _decoders if len(codes) <= columns.MOST_REMEMBERED else _decoders.__wrapped__
-    for index, decode in decoders(codes):
-        values[index] = decode(values[index])
-    return [tuple(values)]
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _head(form: bytes, contents: str) -> bytes:
+    units = -(-(len(form) + 1 + len(contents)) // _UNIT)
+    if units > _MOST_UNITS:
+        raise Unstorable("rows of too many columns")
+    return (form + bytes([units]) + contents.encode()).ljust(_UNIT * units)
 
 
-@lru_cache(maxsize=1024)
-def _decoders(codes: str) -> tuple[tuple[int, Decoder], ...]:
-    """Which columns have to be decoded, and how. A site has few kinds of queries, and asks them often."""
-    kinds = enumerate(codes.split(","))
-    return tuple((index, DECODERS[code]) for index, code in kinds if code != PLAIN)
+class _Readers(dict[bytes, Reader]):
+    """What reads the rows, by their head."""
+
+    def __missing__(self, head: bytes) -> Reader:
+        if len(head) != _UNIT * head[2]:
+            raise ValueError("it was cut off")
+        reader = _FORMS[head[:2]](head[3:].decode().rstrip(" "), len(head))
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        self[head] = reader
+        return reader
+
+
+def _reader_of_nothing(contents: str, begin: int) -> Reader:
+    def read(data: bytes) -> list[Row]:
+        if contents or len(data) > begin:
+            raise ValueError("something follows")
+        return []
+
+    return read
+
+
+_FORMS: dict[bytes, Callable[[str, int], Reader]] = {
+    EMPTY: _reader_of_nothing,
+    records.ONE: records.reader_of_one,
+    records.MANY: records.reader_of_many,
+    few.FEW: few.reader_of_few,
+    columns.POOLS: columns.reader_of_pools,
+}
+_readers = _Readers()

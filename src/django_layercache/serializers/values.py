@@ -48,7 +48,7 @@ def is_plain(value: Any) -> bool:
 
 def spelt(value: Any) -> tuple[str, Any]:
     """The code of *value*, and what JSON knows of it; raises :exc:`Unstorable`."""
-    if is_plain(value):
+    if type(value) in _JSON or is_plain(value):
         return PLAIN, value
     code, encode, can = _ENCODERS.get(type(value), _REFUSED)
     return (code, encode(value)) if can(value) else (TAGGED, tagged(value))
