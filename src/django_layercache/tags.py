@@ -64,6 +64,7 @@ __all__ = [
     "readable",
     "row",
     "table_name",
+    "tables_in",
     "which_rows",
     "which_rows_of",
     "widened",
@@ -191,6 +192,12 @@ def widened(changed: Iterable[str]) -> Iterator[str]:
         match = _TABLE.match(tag)
         if match is not None and _has_tenants(match[2]):
             yield match[1] if match[3] is None else f"{match[1]}{match[2]}{match[4] or ''}"
+
+
+def tables_in(changed: Iterable[str], db: str) -> set[str]:
+    """The tables in the database *db* that *changed* names, as they stand in tags."""
+    ours = (_TABLE.match(tag) for tag in changed if is_of_database(tag, db))
+    return {match[2] for match in ours if match is not None}
 
 
 def readable(tags: Iterable[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from django_layercache.exceptions import InvalidArgument
 from django_layercache.handlers import get_engine
 from django_layercache.querysets.bindings import row_key
 from django_layercache.querysets.connections import state_of
-from django_layercache.querysets.transactions import writing
+from django_layercache.querysets.transactions import at_once
 from django_layercache.querysets.writes import tags_of_model, tags_of_rows
 
 __all__ = [
@@ -83,8 +83,12 @@ def touch(changed: Iterable[str], using: str | None = None) -> None:
     if not concerned:
         concerned = [_connection_with_outbox()]
     for connection in concerned:
-        with writing(connection, changed):
-            pass
+        state = state_of(connection)
+        if state.in_transaction:
+            state.touch(changed)
+        else:
+            with at_once(connection, changed):
+                pass
 
 
 def _connection_with_outbox() -> BaseDatabaseWrapper:

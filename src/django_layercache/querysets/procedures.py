@@ -12,7 +12,7 @@ from django_layercache.querysets.effects import Effect
 from django_layercache.querysets.sqlfunctions import spelt
 from django_layercache.tags import table_name
 
-__all__ = ["OPTIONS", "as_declared", "tables_of"]
+__all__ = ["OPTIONS", "as_declared", "changed_by", "tables_of"]
 
 OPTIONS = frozenset({"changes", "reads"})
 
@@ -38,6 +38,12 @@ class _Declared:
 
     changes: frozenset[str]
     reads: frozenset[str] | None
+
+
+def changed_by(function: str) -> frozenset[str] | None:
+    """The tables that *function* is declared to change; ``None`` if nothing is said of it."""
+    declared = _declared(function)
+    return None if declared is None else declared.changes
 
 
 def _declared(call: str) -> _Declared | None:

@@ -13,11 +13,12 @@ from django_layercache import conf, tags
 from django_layercache.engine import Write
 from django_layercache.exceptions import WriteRefused
 from django_layercache.handlers import get_engine
-from django_layercache.querysets import outbox, rowcounts
+from django_layercache.querysets import outbox, rowcounts, triggered
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.levels import Level
 from django_layercache.querysets.rowcounts import RowCount
 from django_layercache.querysets.watching import dealt_with, is_ours
+from django_layercache.querysets.writes import tags_that_follow
 
 __all__ = [
     "at_once",
@@ -39,7 +40,7 @@ _IN_TRANSACTION, _IN_FAILED_TRANSACTION = 2, 3
 @contextmanager
 def writing(
     connection: BaseDatabaseWrapper,
-    changed: Iterable[str],
+    changed: Collection[str],
     *,
     is_counted: bool = False,
     really_changed: Callable[[RowCount], Collection[str] | None] | None = None,
@@ -55,7 +56,7 @@ def writing(
         return
     state = state_of(connection)
     if not state.in_transaction:
-        with at_once(connection, changed):
+        with at_once(connection, {*changed, *tags_that_follow(changed, connection)}):
             yield
         return
     added = state.touch(changed)
@@ -67,6 +68,8 @@ def writing(
         really = ()
     if really is not None and state.untouch(added, touches):
         state.touch(really)
+    elif following := tags_that_follow(changed, connection):
+        state.touch(following)
 
 
 @contextmanager
@@ -86,7 +89,7 @@ def at_once(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator
         # It began a transaction in a way that nobody saw; that one's end releases.
         state.raw_transaction, state.write = True, write
     else:
-        write.release()
+        _release(state, write)
 
 
 @contextmanager
@@ -162,7 +165,7 @@ def committing(connection: BaseDatabaseWrapper, *, is_prepared: bool = False) ->
         _place_marks(state, state.write, is_prepared=is_prepared)
     yield
     if state.write is not None:
-        state.write.release()
+        _release(state, state.write)
     state.forget_transaction()
 
 
@@ -209,6 +212,13 @@ def closing(connection: BaseDatabaseWrapper) -> Iterator[None]:
         if state.write is not None:
             state.write.abandon()
         state.forget_connection()
+
+
+def _release(state: ConnectionState, write: Write) -> None:
+    """What *write* has marked was committed."""
+    if tags.database(state.database) in write.dirty:
+        triggered.forget()  # there may be others by now
+    write.release()
 
 
 def _place_marks(state: ConnectionState, write: Write, *, is_prepared: bool = False) -> None:

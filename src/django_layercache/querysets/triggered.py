@@ -1,69 +1,92 @@
-"""Which tables have triggers of their own: an UPDATE of one may change more columns than it names.
+"""What a table's triggers do when it is written to, as far as the database's catalogue tells.
 
-A trigger that changes *other* tables is not noticed; see ``docs/explanation/promise.md``. But the
-columns of the row itself (a time of the last change, a search vector) are kept by triggers so often
-that a write to such a table is one of nobody knows which columns. So is one to a table with a column that the
-database computes, and that no model knows.
+They may change the row itself: an UPDATE then changes more columns than it names, and may put the row into
+other partitions. (So does a column that the database computes, and that no model knows.) And they may change
+other rows and other tables, by statements of their own: which, their texts say. Of a trigger whose
+text cannot be read nobody knows what it changes, unless ``PROCEDURES`` names its function.
 """
 
+import logging
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.signals import setting_changed
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_layercache import conf
+from django_layercache.querysets.catalogues import Catalogue, Text, look_up
 from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.procedures import changed_by
 from django_layercache.querysets.tables import table_of
+from django_layercache.querysets.triggerbodies import HARMLESS, LANGUAGES, Body, body_of
 from django_layercache.tags import table_name
 
-__all__ = ["forget", "learn", "may_be"]
+__all__ = ["Following", "following", "forget", "learn", "may_be"]
 
 #: For how many seconds an answer holds: somebody else may create a trigger.
 KEPT = 60.0
 
-_QUERIES = {
-    "sqlite": """
-        SELECT tbl_name, NULL FROM sqlite_master WHERE type = 'trigger'
-        UNION SELECT m.name, c.name FROM sqlite_master m, pragma_table_xinfo(m.name) c
-        WHERE m.type = 'table' AND c.hidden IN (2, 3)
-    """,
-    # A trigger on a part of a table counts for the whole. A rule may do what a trigger does.
-    "postgresql": """
-        SELECT c.relname, NULL FROM pg_trigger t
-        JOIN pg_class p ON p.oid = t.tgrelid
-        JOIN pg_class c ON c.oid IN (p.oid, pg_partition_root(p.oid))
-          OR c.oid IN (SELECT inhparent FROM pg_inherits WHERE inhrelid = p.oid)
-        WHERE NOT t.tgisinternal AND t.tgname NOT LIKE 'layercache%'
-        UNION SELECT tablename, NULL FROM pg_rules
-        UNION SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-        WHERE a.attgenerated <> '' AND NOT a.attisdropped
-    """,
-}
+logger = logging.getLogger("django_layercache.querysets")
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """The tables whose rows triggers change, and those of them whose rows may go."""
+
+    writes: frozenset[str] = frozenset()
+    deletes: frozenset[str] = frozenset()
+
+
+NOTHING = Following()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Of one database: what follows a write to each table with a trigger; ``None`` if nobody knows."""
+
+    until: float = 0.0
+    own: frozenset[str] = frozenset()
+    following: Mapping[str, Following | None] = field(default_factory=dict)
+
 
 _lock = threading.Lock()
-_known: dict[str, tuple[float, frozenset[str]]] = {}
+_known: dict[str, _Known] = {}
+_announced: set[tuple[str, str]] = set()
 
 
 def may_be(table: str, connection: BaseDatabaseWrapper) -> bool:
     """Whether *table* may have a trigger: so it is where nobody has asked yet."""
-    until, tables = _known.get(state_of(connection).database, (0.0, frozenset()))
-    return until < time.monotonic() or table_name(table) in tables
+    known = _known.get(state_of(connection).database, _Known())
+    return known.until < time.monotonic() or table_name(table) in known.own
+
+
+def following(
+    tables: Callable[[], Iterable[str]], connection: BaseDatabaseWrapper
+) -> Following | None:
+    """What follows a write to the *tables* that this returns, as they stand in tags; ``None``: anything."""
+    known = _known.get(state_of(connection).database)
+    if known is None or not known.following:  # most often
+        return NOTHING
+    return _joined(known.following.get(table, NOTHING) for table in tables())
 
 
 def learn(connection: BaseDatabaseWrapper) -> None:
-    """Ask, if it is time to, on a connection that has just run a statement.
+    """Ask, if it is time to.
 
-    Asked of the driver's connection: it is not a query of the application's. After a statement and
-    not before one, because on SQLite a transaction that begins by reading may have to give up.
+    Asked of the driver's connection: it is not a query of the application's. In a transaction it is
+    to be asked after a statement, because on SQLite one that begins by reading may have to give up.
     """
-    query = _QUERIES.get(connection.vendor)
     database = state_of(connection).database
-    if query is None or _known.get(database, (0.0,))[0] >= time.monotonic():
+    if _known.get(database, _Known()).until >= time.monotonic():
         return
-    tables = _ask(connection, query)
-    if tables is not None:
+    catalogue = look_up(connection)
+    if catalogue is not None:
+        known = _Known(time.monotonic() + KEPT, _own(catalogue), _all_following(catalogue))
         with _lock:
-            _known[database] = (time.monotonic() + KEPT, tables)
+            _known[database] = known
 
 
 def forget() -> None:
@@ -72,20 +95,95 @@ def forget() -> None:
         _known.clear()
 
 
-def _ask(connection: BaseDatabaseWrapper, query: str) -> frozenset[str] | None:
-    driver: Any = connection.connection
-    if driver is None or connection.needs_rollback:
-        return None
-    try:
-        cursor = driver.cursor()
-        try:
-            cursor.execute(query)
-            return frozenset(
-                table_name(table)
-                for table, generated in cursor.fetchall()
-                if generated is None or table_name(generated) not in table_of(table).generated
-            )
-        finally:
-            cursor.close()
-    except Exception:  # the connection is broken; the next statement will say so
-        return None
+def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
+    if setting == conf.SETTING:
+        forget()  # what functions change has perhaps been declared otherwise
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="django_layercache.querysets.triggered")
+
+
+def _own(catalogue: Catalogue) -> frozenset[str]:
+    computed = {
+        table for table, column in catalogue.generated if column not in table_of(table).generated
+    }
+    return frozenset(computed.union(text.table for text in catalogue.triggers))
+
+
+# -- other rows and tables -------------------------------------------------------------------------
+
+
+def _all_following(catalogue: Catalogue) -> dict[str, Following | None]:
+    direct: dict[str, Following | None] = {}
+    for trigger in catalogue.triggers:
+        found = _of_trigger(trigger, catalogue)
+        if found is None:
+            _announce(trigger)
+        if found != NOTHING:
+            direct[trigger.table] = _joined((direct.get(trigger.table, NOTHING), found))
+    return {table: _closure(table, direct) for table in direct}
+
+
+def _of_trigger(trigger: Text, catalogue: Catalogue) -> Following | None:
+    """What one trigger changes by itself, and by the functions that it calls."""
+    own_rows = frozenset(
+        (trigger.table, table_name(str(key.column)))
+        for model in table_of(trigger.table).models
+        for key in model._meta.pk_fields
+        if len(model._meta.pk_fields) == 1
+    )
+    found, seen, waiting = NOTHING, {trigger.name}, [(trigger, own_rows)]
+    while waiting:
+        text, rows = waiting.pop()
+        said = changed_by(text.name)
+        if said is not None:
+            found = _joined((found, Following(said, said))) or NOTHING
+            continue
+        body = _body(text, rows)
+        if body is None or not catalogue.views.isdisjoint(body.writes):
+            return None
+        found = _joined((found, Following(body.writes, body.deletes))) or NOTHING
+        calls = body.calls.intersection(catalogue.functions) - seen
+        seen |= calls
+        waiting += [(one, frozenset()) for call in calls for one in catalogue.functions[call]]
+    return found
+
+
+def _body(text: Text, own_rows: frozenset[tuple[str, str]]) -> Body | None:
+    if text.language in LANGUAGES:
+        return body_of(text.text, text.language, own_rows)
+    return Body() if text.name in HARMLESS else None
+
+
+def _closure(table: str, direct: Mapping[str, Following | None]) -> Following | None:
+    """What the triggers of *table* change, and those of what these change, and so on."""
+    found, seen, waiting = NOTHING, {table}, [table]
+    while waiting:
+        joined = _joined((found, direct.get(waiting.pop(), NOTHING)))
+        if joined is None:
+            return None
+        found = joined
+        waiting += found.writes - seen
+        seen |= found.writes
+    return found
+
+
+def _joined(all_of_them: Iterable[Following | None]) -> Following | None:
+    writes: frozenset[str] = frozenset()
+    deletes: frozenset[str] = frozenset()
+    for one in all_of_them:
+        if one is None:
+            return None
+        writes, deletes = writes | one.writes, deletes | one.deletes
+    return Following(writes, deletes)
+
+
+def _announce(trigger: Text) -> None:
+    if (trigger.table, trigger.name) not in _announced:
+        _announced.add((trigger.table, trigger.name))
+        logger.warning(
+            "Nobody knows what the trigger function %r changes: each write to %r counts as one to "
+            "every table. Name it in LAYERCACHE['PROCEDURES'], with the models that it changes.",
+            trigger.name,
+            trigger.table,
+        )

@@ -19,7 +19,10 @@ from django_layercache.querysets.databases import Database
 from django_layercache.querysets.rawsql import Effect
 from django_layercache.querysets.tables import table_of
 
-__all__ = ["tags_of_difference", "tags_of_effect", "tags_of_model", "tags_of_rows", "tags_of_write"]
+__all__ = [
+    "tags_of_difference", "tags_of_effect", "tags_of_model", "tags_of_rows", "tags_of_write",
+    "tags_that_follow",
+]  # fmt: skip
 
 
 #: An UPDATE of more columns than this is one of nobody knows which.
@@ -132,7 +135,6 @@ def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     """What a raw statement changes."""
     database = state_of(connection).database
     if effect.writes is None or any(map(policies.may_be_view, effect.writes)):
-        triggered.forget()
         return {tags.database(database), *_databases(effect, connection)}
     tables = set(effect.writes)
     for table in effect.deletes:
@@ -146,6 +148,22 @@ def _databases(effect: Effect, connection: BaseDatabaseWrapper) -> Iterator[str]
     for name in effect.databases:
         for content in Database(connection).contents_called(name):
             yield tags.database(content)
+
+
+def tags_that_follow(changed: Collection[str], connection: BaseDatabaseWrapper) -> set[str]:
+    """What the triggers of the tables in *changed* change besides, by statements of their own."""
+    database = state_of(connection).database
+    if tags.database(database) in changed:
+        return set()
+    triggered.learn(connection)
+    following = triggered.following(lambda: tags.tables_in(changed, database), connection)
+    if following is None:
+        return {tags.database(database)}
+    tables = set(following.writes)
+    for table in following.deletes:
+        for model in table_of(table).models:
+            tables.update(_cascades(model))
+    return {tag for table in tables for tag in tags_of_rows(database, table, None)}
 
 
 def _inserted(
