@@ -27,12 +27,12 @@ WORK = ROOT / ".django-suite"
 def main() -> int:
     arguments = parse()
     source = source_of(arguments.django, WORK)
-    groups = groups_of(source, arguments.only, small=arguments.autocommit)
+    groups = groups_of(source, arguments.only, small=arguments.commits == "autocommit")
     report = Report(arguments.most)
     with ExitStack() as stack:
         servers = start_servers(stack, arguments.database, arguments.store)
         place = Place(
-            arguments.database, arguments.store, arguments.autocommit, servers, arguments.remember
+            arguments.database, arguments.store, arguments.commits, servers, arguments.remember
         )
         print(f"Django of {source.name}: {place}, {len(groups)} groups", flush=True)
         for number, group in enumerate(groups, 1):
@@ -64,8 +64,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--store", choices=("local", "redis"), default="local")
     parser.add_argument(
         "--autocommit",
-        action="store_true",
+        dest="commits",
+        action="store_const",
+        const="autocommit",
+        default="transactions",
         help="no transaction around each test: all commits are real (much slower)",
+    )
+    parser.add_argument(
+        "--data",
+        dest="commits",
+        action="store_const",
+        const="data",
+        help="a transaction around each test, but what a class of tests begins with is committed",
     )
     parser.add_argument(
         "--remember",

@@ -16,18 +16,17 @@ class Place:
 
     database: str
     store: str
-    autocommit: bool
+    commits: str
     servers: dict[str, Any]
     remember: int
 
     def __str__(self) -> str:
-        how = "autocommit" if self.autocommit else "transactions"
-        return f"{self.database}, {self.store} store, {how}"
+        return f"{self.database}, {self.store} store, {self.commits}"
 
     @property
     def baseline(self) -> str:
         """What plain Django's results depend on."""
-        return f"{self.database}-{'autocommit' if self.autocommit else 'transactions'}"
+        return f"{self.database}-{self.commits}"
 
     def options(self, group: tuple[str, ...], *, plain: bool) -> dict[str, Any]:
         """What the process of *group* is told; it goes through JSON."""
@@ -36,7 +35,7 @@ class Place:
         return {
             "apps": group,
             "plain": plain,
-            "autocommit": self.autocommit,
+            "commits": self.commits,
             "postgres": self.servers.get("postgresql"),
             "redis": self.servers.get("redis"),
             "remember": self.remember,

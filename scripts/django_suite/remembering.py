@@ -1,7 +1,7 @@
-"""Asks again, after each commit and each rollback, everything that the running test has asked so far.
+"""Asks again, after each write, commit and rollback, what the running tests have asked so far.
 
 A suite asks little twice. This makes of each of its writes a question to each of the answers before it: what still
-comes from the cache has to be what the database says now, and what does not should have changed.
+comes from the cache has to be what the database says now.
 """
 
 from collections import Counter
@@ -26,10 +26,10 @@ class Asked:
 
 
 class Memory:
-    """The latest *most* queries of a test. *ask_again* says whether an answer came from the cache, and what it was."""
+    """The latest *most* queries. *ask_again* says whether an answer came from the cache, and what it was."""
 
     def __init__(
-        self, most: int, ask_again: Callable[[Any, Asked], tuple[bool, Any]], counts: Counter[str]
+        self, most: int, ask_again: Callable[..., tuple[bool, Any]], counts: Counter[str]
     ) -> None:
         self._most = most
         self._ask_again = ask_again
@@ -78,26 +78,32 @@ class Memory:
         from django_layercache.querysets.connections import state_of
         from django_layercache.querysets.watching import is_ours, not_dealt_with
 
-        if self._is_asking or is_ours() or state_of(connection).in_transaction:
+        if self._is_asking or is_ours() or connection.needs_rollback:
             return
+        is_inside = state_of(connection).in_transaction
         self._is_asking = True
         try:
             with not_dealt_with():
                 for key, asked in list(self._asked.items()):
-                    if asked.compiler.connection is connection and not self._is_as_before(asked):
+                    if asked.compiler.connection is not connection:
+                        continue
+                    if not self._can_be_asked(asked, is_inside=is_inside):
                         self._asked.pop(key, None)
         finally:
             self._is_asking = False
 
-    def _is_as_before(self, asked: Asked) -> bool:
-        """Whether it can be asked at all."""
+    def _can_be_asked(self, asked: Asked, *, is_inside: bool) -> bool:
+        """Ask it. In a transaction, which an error would break, the store alone is asked."""
         plan = self._plan_of(asked.compiler, *asked.statement)
         if plan.unknown or plan.uncacheable:
             return False
         try:
-            is_hit, said = self._ask_again(plan, asked)
+            is_hit, said = self._ask_again(plan, asked, may_build=not is_inside)
         except Exception:  # the table is gone, say
             return False
+        if is_inside:
+            self._counts[f"inside a transaction: {'served' if is_hit else 'not served'}"] += 1
+            return True
         built = "rebuilt, as it was" if said == asked.said else "rebuilt, changed"
         outcome = "served" if is_hit else built
         self._counts[f"after a commit: {outcome}"] += 1

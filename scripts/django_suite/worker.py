@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from django.core.management import call_command
 from django.test import testcases
 from django.test.runner import DiscoverRunner
 from django.test.utils import CaptureQueriesContext
@@ -26,8 +27,10 @@ def main() -> None:
     import runtests
 
     tidy_up_after_failures()
-    if OPTIONS["autocommit"]:
+    if OPTIONS["commits"] == "autocommit":
         commit_for_real()
+    elif OPTIONS["commits"] == "data":
+        commit_data()
     if not OPTIONS["plain"]:
         runtests.ALWAYS_INSTALLED_APPS.append("django_layercache")
         allow_fewer_queries()
@@ -95,6 +98,26 @@ def commit_for_real() -> None:
     testcases.TestCase._databases_support_transactions = classmethod(lambda cls: False)
     # After each test it would make all permissions and content types anew.
     flush.emit_post_migrate_signal = forget_content_types
+    if OPTIONS["postgres"]:
+        empty_tables_faster()
+
+
+def commit_data() -> None:
+    """Have each ``TestCase`` commit what the class begins with, and remove it when its tests are done."""
+    enter, rollback = testcases.TestCase._enter_atomics, testcases.TestCase._rollback_atomics
+
+    def enter_atomics(cls: Any) -> Any:
+        return enter.__func__(cls) if "cls_atomics" in vars(cls) else {}
+
+    def rollback_atomics(cls: Any, atomics: Any) -> None:
+        if atomics:
+            rollback.__func__(cls, atomics)
+            return
+        for name in cls._databases_names(include_mirrors=False):
+            call_command("flush", verbosity=0, interactive=False, database=name)
+
+    testcases.TestCase._enter_atomics = classmethod(enter_atomics)
+    testcases.TestCase._rollback_atomics = classmethod(rollback_atomics)
     if OPTIONS["postgres"]:
         empty_tables_faster()
 
