@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from django_layercache.decorators import cached
-from django_layercache.engine import Engine
+from django_layercache.engine import Engine, trace
 from django_layercache.handlers import engines, get_engine, pool_of
 from django_layercache.models import OutboxEntry
 from django_layercache.stores.redis import RedisStore
@@ -61,7 +61,9 @@ def test_clear_empties_the_namespace_and_no_other(namespace):
     for engine in (mine, theirs):
         assert [engine.get_or_build(one, Builder("old")) for one in wanted] == ["old", "old"]
     assert namespace in run("clear")
-    assert [mine.get_or_build(one, Builder("new")) for one in wanted] == ["new", "new"]
+    with trace() as events:
+        assert [mine.get_or_build(one, Builder("new")) for one in wanted] == ["new", "new"]
+    assert {event.reason for event in events} == {"the store was cleared, or has lost what it held"}
     assert [theirs.get_or_build(one, Builder("new")) for one in wanted] == ["old", "old"]
     theirs.store.reset()
 

@@ -7,9 +7,10 @@ import pytest
 import redis
 from django.db import connections, transaction
 
-from django_layercache.engine import Engine
+from django_layercache.engine import Engine, trace
 from django_layercache.querysets.postgres import PostgresTransactions
 from django_layercache.stores.redis import RedisStore
+from tests.engine.tools import Builder, recipe
 from tests.testapp.models import Author
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
@@ -50,6 +51,14 @@ def test_nothing_is_settled_while_the_grace_lasts(lost_store):
     lost_store.mark("w", ["tag"], 30)
     lost_store.release("w", ["tag"])
     assert not is_trusted(engine)
+
+
+def test_why_nothing_is_stored_is_not_left_at_tags_that_nobody_is_about_to_change(lost_store):
+    engine = Engine(lost_store)
+    with trace() as events:
+        engine.get_or_build(recipe("k", "tag"), Builder())
+    assert events[0].reason.startswith("the store is new, or may have lost marks a moment ago; not")
+    assert "; the store is new" in engine.peek(recipe("k", "tag")).reason
 
 
 def test_the_grace_ends_when_no_transaction_of_then_is_open(lost_store):

@@ -23,7 +23,11 @@ from django_layercache.exceptions import Undecodable, Unstorable
 from django_layercache.stores.base import Entry, Reading, Slot, Token, TokenState
 from django_layercache.tags import readable
 
-__all__ = ["MISS", "Attempt"]
+__all__ = ["IN_GRACE", "MISS", "Attempt"]
+
+#: Why tags are pending that nobody is about to change.
+IN_GRACE: Final = "the store is new, or may have lost marks a moment ago"
+_CLEARED = "the store was cleared, or has lost what it held"
 
 
 class _Miss:
@@ -79,6 +83,8 @@ class Attempt:
         elif reading.damage:
             self.reason = f"undecodable: {reading.damage}"
         if value is MISS:
+            if reading.in_grace:
+                self.reason = f"{self.reason}; {IN_GRACE}".removeprefix("; ")
             self.sequence = reading.sequence
             self._begin(reading.states)
         return value
@@ -87,10 +93,10 @@ class Attempt:
         states = reading.states
         changed = [tag for tag, token in entry.tokens.items() if states[tag] != token]  # rule 4
         if changed:
-            self._note_change(changed, states)
+            self._note_change(changed, entry, reading)
             return MISS
         if not entry.tokens and entry.generation != reading.sequence[:8]:
-            self.reason = "the store was cleared"
+            self.reason = _CLEARED
             return MISS
         why = self._why_not_used(entry)
         if why is not None:
@@ -127,10 +133,12 @@ class Attempt:
                 slot.keep(value, recipe.size_of(value))
         return value if recipe.hand_out is None else recipe.hand_out(value)
 
-    def _note_change(self, changed: list[str], states: Mapping[str, TokenState]) -> None:
-        pending = pending_tags({tag: states[tag] for tag in changed})  # rule 2
+    def _note_change(self, changed: list[str], entry: Entry, reading: Reading) -> None:
+        pending = pending_tags({tag: reading.states[tag] for tag in changed})  # rule 2
         if pending:
             self.bypass(f"pending: {', '.join(readable(pending))}")
+        elif entry.generation not in {"", reading.sequence[:8]}:
+            self.reason = _CLEARED
         else:
             self.reason = f"changed: {', '.join(readable(changed))}"
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django_layercache.engine.attempts import MISS, Attempt
+from django_layercache.engine.attempts import IN_GRACE, MISS, Attempt
 from django_layercache.engine.isolation import Isolation, objection
 from django_layercache.engine.payloads import Payloads
 from django_layercache.engine.recipes import Recipe
@@ -28,6 +28,8 @@ class Peek(Attempt):
             self.tags = tuple(reading.entry.tokens)
             return self._use(reading.entry, reading)
         self.reason = reading.damage or "nothing is stored under its key"
+        if reading.in_grace:
+            self.reason += f"; {IN_GRACE}"
         why = objection(self.isolation, {tag: reading.states[tag] for tag in self.recipe.tags})
         if why is None and self.recipe.timeout == 0:
             why = "its timeout is 0"
