@@ -90,6 +90,27 @@ def test_a_value_that_cannot_be_stored_is_returned_all_the_same(
     until_paid(engine)
 
 
+@pytest.mark.parametrize(
+    ("gone", "failures", "why"),
+    [
+        ({"all"}, 0, "the store is away: away"),
+        (set(), 10**6, "the outbox cannot be drained: the database is away, too"),
+    ],
+)
+def test_a_process_in_debt_says_why(
+    engine: Engine, store: FailingStore, outbox: ListOutbox, gone: set[str], failures: int, why: str
+) -> None:
+    store.away, outbox.failures = gone, failures
+    engine.outages.owe(["a"])
+    end = time.monotonic() + 10
+    while engine.peek(recipe()).reason != f"the store is not trusted: {why}":
+        assert time.monotonic() < end, engine.peek(recipe()).reason
+        time.sleep(0.002)
+    store.away, outbox.failures = set(), 0
+    until_paid(engine)
+    assert engine.outages.why == ""
+
+
 def test_a_process_in_debt_asks_the_store_nothing(engine: Engine, store: FailingStore) -> None:
     store.away = {"all"}
     engine.get_or_build(recipe(), Builder())

@@ -27,7 +27,6 @@ __all__ = ["Core", "asked"]
 
 _BYPASSED = "inside no_cache()"
 _DISABLED = "ENABLED is False"
-_IN_DEBT = "the store was away, and is not trusted yet"
 _AWAY = "the store is away"
 
 
@@ -219,7 +218,7 @@ class Core:
         fetched = Scope()
         fetched.observe({tag: scope.states[tag] for tag in tags if tag in scope.states})
         if self.outages.in_debt:
-            fetched.forbid(_IN_DEBT)
+            fetched.forbid(self.outages.objection)
             return fetched, []
         return fetched, [tag for tag in tags if tag not in scope.states]
 
@@ -292,7 +291,7 @@ class Core:
         elif nothing_cached():
             attempt.forbid(_BYPASSED)
         elif self.outages.in_debt:
-            attempt.forbid(_IN_DEBT)
+            attempt.forbid(self.outages.objection)
         else:
             self.outages.look_around()
             return True

@@ -75,6 +75,11 @@ class Outages:
                 self._see_that_it_is_paid()
         return True
 
+    @property
+    def objection(self) -> str:
+        """What is to be said of a store in debt."""
+        return f"the store is not trusted: {self.why or 'it may have missed something'}"
+
     def owe(
         self, tags: Iterable[str] = (), *, writer: str = _NOBODY, everything: bool = False
     ) -> None:
