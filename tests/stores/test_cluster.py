@@ -1,6 +1,7 @@
 """A Redis Cluster whose slots move, and whose servers die."""
 
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +12,13 @@ from redis.cluster import RedisCluster as Client
 from django_layercache.checks import check_settings
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.handlers import get_engine
+from django_layercache.stores import nodes
 from django_layercache.stores.base import PENDING, Entry, Token
 from django_layercache.stores.cluster import ClusterStore
 from django_layercache.stores.errands import NodeWires, run
 from tests.engine.tools import Builder, recipe
 from tests.redis_services import RedisCluster
+from tests.services import wait_for
 from tests.stores.outages import until_back
 
 LEASE = 30.0
@@ -111,7 +114,10 @@ def test_namespaces_never_meet(redis_cluster: RedisCluster) -> None:
         store.close()
 
 
-def test_a_hit_is_two_exchanges_and_a_write_one(store: ClusterStore, exchanges: list[int]) -> None:
+def test_a_hit_is_two_exchanges_and_a_write_one(
+    store: ClusterStore, exchanges: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "TENURE", 60.0)
     keep(store, "k", "a", "b")
     store.mark("w", ["a"], LEASE)  # the server learns the scripts
     store.release("w", ["a"])
@@ -254,6 +260,49 @@ def test_a_cluster_that_is_away_when_it_is_first_needed_is_found_later(
     keep(store, "k", "a")
     assert is_hit(store, "k")
     store.close()
+
+
+def test_a_server_that_was_given_up_and_does_not_know_it_is_not_read_from(
+    mortal: ClusterStore, fresh_cluster: RedisCluster
+) -> None:
+    """It was stopped, and goes on. Before it hears of its successor it answers a client, now and then."""
+    namespace = mortal._register.split(":")[3].rstrip("}")
+    other = new_store(fresh_cluster, namespace)
+    before = keep(mortal, "k", "a")
+    assert token_of(other, "a") == before
+    with fresh_cluster.primaries[0].paused():
+        replica = fresh_cluster.replicas[0]
+        wait_for(lambda: "myself,master" in replica.ask("CLUSTER", "NODES"))
+        until_back(other, within=20)
+        other.release("w", ["a"])
+    assert token_of(mortal, "a") == token_of(other, "a") != before
+    other.close()
+
+
+def test_who_holds_the_tokens_is_asked_for_after_a_while_only(
+    store: ClusterStore, exchanges: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, "k", "a")
+    for tenure, asked in ((60.0, []), (0.0, [1, 1])):
+        monkeypatch.setattr(nodes, "TENURE", tenure)
+        exchanges.clear()
+        assert is_hit(store, "k")
+        assert exchanges == [2, *asked, 4]
+
+
+def test_tokens_are_not_read_if_nobody_says_who_holds_them(
+    store: ClusterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token_of(store, "a")
+    holder = store._wires_of_tags()
+    for wires in store._nodes._wires.values():
+        if wires is not holder:
+            wires.breaker.failed("cut off")
+            monkeypatch.setattr(wires.breaker, "_retry_at", time.monotonic() + 60)
+    token_of(store, "a")
+    monkeypatch.setattr(nodes, "TENURE", 0.0)
+    with pytest.raises(StoreUnavailable, match="nobody"):
+        token_of(store, "a")
 
 
 # -- in a project ----------------------------------------------------------------------------

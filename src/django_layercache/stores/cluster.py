@@ -199,7 +199,7 @@ class ClusterStore(RedisStore):
             while True:
                 wanted = steps.send(answer)
                 if isinstance(wanted, Request):
-                    answer = yield from self._nodes.exchange(register, *wanted)
+                    answer = yield from self._nodes.exchange(register, *wanted, surely=True)
                 else:
                     answer = yield wanted
         except StopIteration as done:

@@ -17,7 +17,7 @@ from django_layercache.stores.loops import Lines
 from django_layercache.stores.steps import awaited_to_the_end, carried_out
 from django_layercache.stores.wire import Wire, Wires
 
-__all__ = ["WHOM", "Errand", "Errands", "NodeWire", "NodeWires", "arun", "run"]
+__all__ = ["WHOM", "Errand", "Errands", "NodeWire", "NodeWires", "Outcome", "arun", "run"]
 
 #: In bytes that are to be sent, this stands for the identity of whoever they are sent to. As long as one is.
 WHOM = secrets.token_hex(20)
@@ -46,6 +46,8 @@ class NodeWires(Wires):
     def __init__(self, pool: redis.ConnectionPool, greet: Callable[[Any], None]) -> None:
         super().__init__(pool, greet)
         self.lines = Lines(self)
+        #: When the last exchange began that has succeeded.
+        self.alive_at = float("-inf")
 
 
 class Errand(NamedTuple):

@@ -6,17 +6,17 @@ is away and by one that says that the key is somebody else's.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import ClusterNode, RedisCluster, get_node_name
 from redis.connection import SSLConnection
 from redis.exceptions import RedisClusterException, RedisError
 
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.breaker import Breaker
-from django_layercache.stores.errands import Errand, Errands, NodeWire, NodeWires
+from django_layercache.stores.errands import Errand, Errands, NodeWire, NodeWires, Outcome
 from django_layercache.stores.resp import Refusal, packed
 from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT
 
@@ -25,6 +25,10 @@ __all__ = ["FAILURES", "Nodes", "is_redirection"]
 #: How often the topology is asked for at the most, in seconds.
 ASK_EVERY = 0.5
 _MOST_MOVES = 3
+#: In seconds: a server that has answered since has no successor. Shorter than any `cluster-node-timeout`.
+TENURE = 0.5
+#: So many others are asked for one that says nothing.
+_MOST_WITNESSES = 3
 
 #: What redis-py raises, of which not all is a ``RedisError``.
 FAILURES = (RedisError, RedisClusterException, OSError)
@@ -47,18 +51,58 @@ class Nodes:
         #: How often.
         self._asked = 0
 
-    def exchange(self, key: bytes, commands: bytes, number: int) -> Errands[list[Any]]:
-        """Send *commands* to the server that holds *key*, and to its successor if it says so."""
+    def exchange(
+        self, key: bytes, commands: bytes, number: int, *, surely: bool = False
+    ) -> Errands[list[Any]]:
+        """Send *commands* to the server that holds *key*, and to its successor if it says so.
+
+        *surely*: not to one that may have a successor, and does not know it yet.
+        """
         for _ in range(_MOST_MOVES):
-            wires, asked = (yield from self.wires_of(key)), self._asked
+            wires, asked, began = (yield from self.wires_of(key)), self._asked, time.monotonic()
+            is_sure = not surely or began - wires.alive_at <= TENURE
+            if not is_sure and (yield from self._has_successor(key)):
+                yield partial(self._ask_again, asked)
+                continue
             (replies,) = yield [Errand(wires, commands, number)]
             if isinstance(replies, StoreUnavailable):
                 self.doubt()
                 raise replies
             if not any(_says(reply, "MOVED") for reply in replies):
+                wires.alive_at = began
                 return cast("list[Any]", replies)
             yield partial(self._ask_again, asked)
         raise StoreUnavailable("the cluster does not agree on who holds a key")
+
+    def _has_successor(self, key: bytes) -> Errands[bool]:
+        """Whether another server has taken over from the one that holds *key*, as its replicas say, or others.
+
+        One that was stopped, and goes on, answers from before that until it hears of it.
+        """
+        cluster = yield from self._topology()
+        listed = cluster.nodes_manager.slots_cache.get(cluster.keyslot(key))
+        if not listed:
+            return True
+        holder, *replicas = listed
+        others = [node for node in cluster.get_primaries() if node is not holder]
+        holders = yield from self._holders(cluster, key, replicas)
+        if others and (None in holders or not holders):  # those that are away are not listed
+            holders |= yield from self._holders(cluster, key, others[:_MOST_WITNESSES])
+        known = holders - {None}
+        if holders and not known:
+            raise StoreUnavailable("nobody in the cluster says who holds a key")
+        return not known <= {holder.name}
+
+    def _holders(
+        self, cluster: RedisCluster, key: bytes, nodes: Sequence[ClusterNode]
+    ) -> Errands[set[str | None]]:
+        """Who holds *key*, as *nodes* say; ``None`` if one says nothing."""
+        question = packed("EXISTS", key)
+        outcomes = yield [Errand(self._wires_to(cluster, node), question, 1) for node in nodes]
+        return {
+            _named_by_one(cluster, node, outcome)
+            for node, outcome in zip(nodes, outcomes, strict=True)
+        }
 
     def doubt(self) -> None:
         """A server is away: it may have a successor."""
@@ -162,9 +206,22 @@ def _says(reply: Any, word: str) -> bool:
 
 
 def _named_by(refusal: Refusal) -> tuple[str, int]:
-    """The address in ``ASK <slot> <host>:<port>``."""
+    """The address in ``ASK <slot> <host>:<port>``, and in what is ``MOVED``."""
     host, _, port = str(refusal).rpartition(" ")[2].rpartition(":")
     return host, int(port)
+
+
+def _named_by_one(cluster: RedisCluster, node: ClusterNode, outcome: Outcome) -> str | None:
+    """The name of whoever holds a key, which *node* was asked for."""
+    if isinstance(outcome, StoreUnavailable):
+        return None
+    (reply,) = outcome
+    if not isinstance(reply, Refusal):
+        return node.name
+    if not _says(reply, "MOVED"):
+        return None
+    host, port = cluster.nodes_manager.remap_host_port(*_named_by(reply))
+    return get_node_name(host or node.host, port)
 
 
 def _own(theirs: RedisCluster) -> RedisCluster:
