@@ -4,7 +4,7 @@ from django_layercache.engine.coroutines import Engine
 from django_layercache.engine.events import Event, Outcome, trace
 from django_layercache.engine.graces import OpenTransactions
 from django_layercache.engine.isolation import Isolation, is_not_after
-from django_layercache.engine.outages import Outbox
+from django_layercache.engine.looks import Outbox
 from django_layercache.engine.recipes import Codec, Recipe
 from django_layercache.engine.scopes import (
     current_scope,

@@ -14,7 +14,8 @@ from django_layercache.engine.flights import Flights
 from django_layercache.engine.graces import Graces, OpenTransactions
 from django_layercache.engine.isolation import Isolation, objection
 from django_layercache.engine.late import Late, all_late, narrowed
-from django_layercache.engine.outages import Outages, Outbox
+from django_layercache.engine.looks import Outbox
+from django_layercache.engine.outages import Outages
 from django_layercache.engine.payloads import Payloads
 from django_layercache.engine.peeks import Peek
 from django_layercache.engine.recipes import Recipe
@@ -80,6 +81,7 @@ class Core:
         attempt = self._attempt(recipe)
         if not self._may_use_store(attempt):
             return self._build(attempt, build)
+        self.outages.look_around()
         value = self._look(attempt, recipe.key)
         if value is not MISS:
             return value
@@ -103,6 +105,8 @@ class Core:
     def get_many(self, requests: Sequence[tuple[Recipe, Callable[[], Any]]]) -> list[Any]:
         """Many at once: what the store has comes in one round trip, the rest is built one by one."""
         attempts, usable = self._attempts(requests)
+        if usable:
+            self.outages.look_around()
         try:
             readings = self.store.read_many(asked(usable)) if usable else []
         except StoreUnavailable:
@@ -293,7 +297,6 @@ class Core:
         elif self.outages.in_debt:
             attempt.forbid(self.outages.objection)
         else:
-            self.outages.look_around()
             return True
         return False
 

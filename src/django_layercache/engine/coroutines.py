@@ -28,6 +28,7 @@ class Engine(Core):
         attempt = self._attempt(recipe)
         if not self._may_use_store(attempt):
             return await self._abuild(attempt, build)
+        await self.outages.alook_around(self._awaited)
         value = await self._alook(attempt, recipe.key)
         if value is not MISS:
             return value
@@ -53,6 +54,8 @@ class Engine(Core):
     ) -> list[Any]:
         """:meth:`get_many` with async builders, which run together."""
         attempts, usable = self._attempts(requests)
+        if usable:
+            await self.outages.alook_around(self._awaited)
         try:
             readings = await self._awaited.aread_many(asked(usable)) if usable else []
         except StoreUnavailable:

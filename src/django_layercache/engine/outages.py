@@ -9,38 +9,20 @@ the debt.
 import logging
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 from weakref import WeakSet
 
+from django_layercache.engine.looks import Looks, Outbox
 from django_layercache.exceptions import StoreUnavailable
-from django_layercache.stores.base import Store
+from django_layercache.stores.base import AsyncStore, Store
 
-__all__ = ["Outages", "Outbox"]
-
-#: Seconds between two looks into the outbox while the store answers.
-LOOK_EVERY = 1.0
+__all__ = ["Outages"]
 
 #: A writer that has no marks.
 _NOBODY = "outage"
 
 logger = logging.getLogger("django_layercache.engine")
-
-
-class Outbox(Protocol):
-    """Where transactions leave the tags that they could not mark: the database that they changed."""
-
-    def drain(self, touch: Callable[[Iterable[str]], None]) -> None:
-        """Call *touch* with the tags of everything in the outbox, then remove it. May raise anything.
-
-        What cannot be read may hold anything, and *touch* is to hear of that.
-        """
-        ...
-
-    def look(self, touch: Callable[[Iterable[str]], None]) -> None:
-        """:meth:`drain` what can be read."""
-        ...
 
 
 class Outages:
@@ -62,8 +44,9 @@ class Outages:
         self.why = ""
         self._unmarked: WeakSet[Any] = WeakSet()
         self._tried = threading.Event()
-        self._is_shared = not store.in_process and outbox is not None
-        self._look_at = 0.0
+        self._looks = (
+            None if store.in_process or outbox is None else Looks(store, outbox, self._touch)
+        )
 
     @property
     def in_debt(self) -> bool:
@@ -102,7 +85,7 @@ class Outages:
 
     def begin(self) -> None:
         """A process begins in debt: it does not know what others have left in the outbox."""
-        self._in_debt = self._in_debt or self._is_shared
+        self._in_debt = self._in_debt or self._looks is not None
 
     def settle_first(self, patience: float) -> None:
         """Try to pay the debt of the beginning, and wait for that; for *patience* seconds at the most."""
@@ -110,30 +93,15 @@ class Outages:
             self._see_that_it_is_paid()
         self._tried.wait(patience)
 
-    def look_around(self, patience: float = 1.0) -> None:
-        """Once in a while, see what is in the outbox: who has put it there may have died.
+    def look_around(self) -> None:
+        """Once in a while, see what is in the outbox: see :class:`Looks`."""
+        if self._looks is not None and not self._in_debt:
+            self._looks.look_around()
 
-        In a thread of its own, as the outbox is in the database, and the caller's connection may
-        be in the middle of something.
-        """
-        if not self._is_shared or self._in_debt:
-            return
-        now = time.monotonic()
-        with self._lock:
-            if now < self._look_at:
-                return
-            self._look_at = now + LOOK_EVERY
-        thread = threading.Thread(target=self._look, name="layercache-outbox", daemon=True)
-        thread.start()
-        thread.join(patience)
-
-    def _look(self) -> None:
-        try:
-            if self.outbox is not None:
-                self.outbox.look(self._touch)
-        except Exception:
-            # The store, or a database, is away. Whoever needs it notices.
-            logger.debug("The outbox cannot be looked into.", exc_info=True)
+    async def alook_around(self, store: AsyncStore) -> None:
+        """:meth:`look_around`, awaited."""
+        if self._looks is not None and not self._in_debt:
+            await self._looks.alook_around(store)
 
     def hold(self, write: Any) -> None:
         """*write* is going to commit without marks: no debt ends before it has told the store."""
@@ -178,7 +146,8 @@ class Outages:
             self._in_debt = self._announced = self._complained = False
             self.why = ""
             self._thread = None
-            self._look_at = time.monotonic() + LOOK_EVERY
+            if self._looks is not None:
+                self._looks.wait_for_next()
         if announced:
             logger.warning("The store is back, and knows what it missed.")
         return True

@@ -6,7 +6,7 @@ Every process that was in debt drains all of them before it trusts the store aga
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -73,8 +73,24 @@ class DatabaseOutbox:
     def drain(self, touch: Callable[[Iterable[str]], None]) -> None:
         self._each(self._drain_or_distrust, touch)
 
-    def look(self, touch: Callable[[Iterable[str]], None]) -> None:
-        self._each(self._drain_if_readable, touch)
+    def look(self, touch: Callable[[Iterable[str]], None]) -> bool:
+        unread: list[str] = []
+
+        def drain(alias: str, touch: Callable[[Iterable[str]], None]) -> None:
+            # One database that is away must not keep the others' from being looked at.
+            try:
+                self._drain_one(alias, touch)
+            except StoreUnavailable:
+                raise
+            except Exception:
+                logger.debug("The outbox in %r cannot be looked into.", alias, exc_info=True)
+                unread.append(alias)
+
+        self._each(drain, touch)
+        return not unread
+
+    def place(self) -> str:
+        return ".".join(sorted({_content(alias) for alias in self._places()}))
 
     def waiting(self) -> dict[str, Waiting | None]:
         """What is in the outbox of each database; ``None`` where it has no table for that."""
@@ -101,23 +117,19 @@ class DatabaseOutbox:
         drain: Callable[[str, Callable[[Iterable[str]], None]], None],
         touch: Callable[[Iterable[str]], None],
     ) -> None:
-        from django_layercache.models import OutboxEntry
-
         try:
-            for alias in self._aliases:
-                if is_primary(alias) and router.allow_migrate_model(alias, OutboxEntry):
-                    drain(alias, touch)
+            for alias in self._places():
+                drain(alias, touch)
         finally:
             connections.close_all()
 
-    def _drain_if_readable(self, alias: str, touch: Callable[[Iterable[str]], None]) -> None:
-        """One database that is away must not keep the others' from being looked at."""
-        try:
-            self._drain_one(alias, touch)
-        except StoreUnavailable:
-            raise
-        except Exception:
-            logger.debug("The outbox in %r cannot be looked into.", alias, exc_info=True)
+    def _places(self) -> Iterator[str]:
+        """The aliases of databases that may have an outbox."""
+        from django_layercache.models import OutboxEntry
+
+        for alias in self._aliases:
+            if is_primary(alias) and router.allow_migrate_model(alias, OutboxEntry):
+                yield alias
 
     def _drain_or_distrust(self, alias: str, touch: Callable[[Iterable[str]], None]) -> None:
         """One database that is away must not keep the others' entries from being trusted."""
@@ -153,3 +165,8 @@ class DatabaseOutbox:
         if place not in self._with_table and _has_table(state):
             self._with_table.add(place)
         return place in self._with_table
+
+
+def _content(alias: str) -> str:
+    """What tells the database from others, whoever's tenant is served."""
+    return state_of(connections[alias]).database.partition("@")[0]
