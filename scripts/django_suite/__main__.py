@@ -2,9 +2,10 @@
 
     make django-suite ARGS="--only core --database postgresql --store redis --autocommit"
 
-Each group of apps runs in a process of its own, once without this library (kept for the next time)
-and once with it. It fails if a test fails that plain Django passes, or if a result from the cache is not what the
-database says at that moment. See docs/explanation/django-suite.md.
+Each group of apps runs in a process of its own, and if a test fails there, once more without this
+library (which is kept for the next time). It fails if a test fails that plain Django passes, or if
+a result from the cache is not what the database says at that moment. See
+docs/explanation/django-suite.md.
 """
 
 import argparse
@@ -37,8 +38,8 @@ def main() -> int:
         print(f"Django of {source.name}: {place}, {len(groups)} groups", flush=True)
         for number, group in enumerate(groups, 1):
             run = Run(source, WORK, place, group, arguments.limit)
-            plain = run.plain(anew=arguments.anew)
             cached = run.cached()
+            plain = run.plain(anew=arguments.anew) if cached["failures"] else None
             report.add(plain, cached)
             print(f"{number:3}/{len(groups)}  {report.line(plain, cached)}  {group}", flush=True)
     report.show()

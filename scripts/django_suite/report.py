@@ -5,6 +5,9 @@ from typing import Any
 
 __all__ = ["Report"]
 
+#: Of a group; ``None`` where plain Django was not asked, because nothing fails.
+Results = dict[str, Any]
+
 #: What no cache can do, or ours does not want to.
 EXCUSED = {
     # A count that another test of the class has asked before.
@@ -27,7 +30,7 @@ class Report:
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 
-    def add(self, plain: dict[str, Any], cached: dict[str, Any]) -> None:
+    def add(self, plain: Results | None, cached: Results) -> None:
         self._sums["tests"] += cached["run"] or 0
         self._sums["skipped"] += cached["skipped"]
         self._sums["failures of plain Django, too"] += len(_both(plain, cached))
@@ -43,12 +46,12 @@ class Report:
             if test in _new(plain, cached)
         ]
 
-    def line(self, plain: dict[str, Any], cached: dict[str, Any]) -> str:
+    def line(self, plain: Results | None, cached: Results) -> str:
         """One group."""
         new = _new(plain, cached)
         wrong = len(cached["wrong"])
         return (
-            f"{plain['seconds']:5.0f} s {cached['seconds']:5.0f} s  {cached['run'] or 0:5} tests  "
+            f"{cached['seconds']:5.0f} s  {cached['run'] or 0:5} tests  "
             f"{len(new)} new failures  {wrong} wrong"
         )
 
@@ -69,15 +72,15 @@ class Report:
             print(f"{number:8}  {reason}")
 
 
-def _both(plain: dict[str, Any], cached: dict[str, Any]) -> set[str]:
-    return set(plain["failures"].keys() & cached["failures"].keys())
+def _both(plain: Results | None, cached: Results) -> set[str]:
+    return set() if plain is None else set(plain["failures"].keys() & cached["failures"].keys())
 
 
-def _new(plain: dict[str, Any], cached: dict[str, Any]) -> set[str]:
+def _new(plain: Results | None, cached: Results) -> set[str]:
     return {
         test
         for test, text in cached["failures"].items()
-        if test not in plain["failures"] and test not in EXCUSED and not _misses_a_query(text)
+        if test not in _both(plain, cached) and test not in EXCUSED and not _misses_a_query(text)
     }
 
 
