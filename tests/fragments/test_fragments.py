@@ -172,7 +172,9 @@ def test_the_name_needs_no_quotes():
 
 
 def test_what_cannot_be_keyed_is_reported():
-    with pytest.raises(TemplateSyntaxError, match="cannot vary on 'thing', which is a object"):
+    with pytest.raises(
+        TemplateSyntaxError, match="cannot vary on 'thing', which is an instance of object"
+    ):
         render('{% layercache 600 "x" thing %}{% endlayercache %}', thing=object())
 
 

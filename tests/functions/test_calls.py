@@ -176,8 +176,16 @@ def test_each_time_zone_has_its_own_value():
 
 def test_an_argument_that_cannot_be_keyed_is_named():
     function, _ = counted()
-    with pytest.raises(UnkeyableArgument, match=r"argument 'b' is a object.*key="):
+    with pytest.raises(UnkeyableArgument, match=r"argument 'b' is an instance of object.*key="):
         function(1, object())
+
+
+def test_arguments_that_do_not_fit_are_an_error_that_names_the_function():
+    function, _ = counted()
+    with pytest.raises(TypeError, match=r"\w\(\) missing a required argument"):
+        function()
+    with pytest.raises(TypeError, match=r"\w\(\) multiple values for argument 'a'"):
+        function(1, a=2)
 
 
 def test_a_key_callable_replaces_the_arguments():
@@ -196,7 +204,7 @@ def test_a_key_callable_replaces_the_arguments():
 
 def test_a_key_callable_that_returns_something_unkeyable_is_named():
     function, _ = counted(key=lambda a: object())
-    with pytest.raises(UnkeyableArgument, match=r"its key= returned a object"):
+    with pytest.raises(UnkeyableArgument, match=r"its key= returned an instance of object"):
         function(1)
 
 

@@ -90,7 +90,7 @@ def test_get_many_of_a_bound_method():
 
 def test_the_error_names_self():
     with pytest.raises(
-        UnkeyableArgument, match=r"'self' is a tests\.functions\.test_methods\.Shop"
+        UnkeyableArgument, match=r"'self' is an instance of tests\.functions\.test_methods\.Shop"
     ):
         Shop("a").unkeyable()
 

@@ -96,14 +96,14 @@ LOOP.append(LOOP)
 @pytest.mark.parametrize(
     ("value", "said"),
     (
-        (object(), "a object"),
+        (object(), "an instance of object"),
         (LOOP, "contains itself"),
-        ([object()], "a object"),
-        ({"a": {1: object()}}, "a object"),
-        (holder(), "a tests.serializers.test_keyable.Tagged"),
-        (partial(print), "a functools.partial"),
-        (iter([]), "a list_iterator"),
-        (sys, "a module"),
+        ([object()], "an instance of object"),
+        ({"a": {1: object()}}, "an instance of object"),
+        (holder(), "an instance of tests.serializers.test_keyable.Tagged"),
+        (partial(print), "an instance of functools.partial"),
+        (iter([]), "an instance of list_iterator"),
+        (sys, "an instance of module"),
     ),
 )
 def test_what_cannot_be_said_in_full_is_refused(value, said):

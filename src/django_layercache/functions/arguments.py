@@ -66,6 +66,9 @@ class Arguments:
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
         if self._is_simple and not kwargs and len(args) == len(self._names):
             return zip(self._names, args, strict=True)
-        bound = self.signature.bind(*args, **kwargs)
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._name}() {error}") from None
         bound.apply_defaults()
         return bound.arguments.items()

@@ -108,7 +108,8 @@ def _scan(sql: str) -> Scan:
         clauses.step(kind, text)
     unknown = functions - sqlfunctions.KNOWN - sqlfunctions.VOLATILE
     if unknown:
-        handwritten = handwritten or f"calls {min(unknown).lower()}(), which may read anything"
+        called = f"calls {min(unknown).lower()}(), which may read anything"
+        handwritten = handwritten or f"{called}; PROCEDURES can say what it 'reads'"
     columns, deciding = _columns(sql, names, clauses)
     return Scan(
         tables,

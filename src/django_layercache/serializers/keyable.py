@@ -88,7 +88,9 @@ def _text(value: Any, speller: "_Speller") -> str:
     try:
         return speller.spell(value)
     except RecursionError:
-        raise UnkeyableArgument(f"a {_path(type(value))} that contains itself") from None
+        raise UnkeyableArgument(
+            f"an instance of {_path(type(value))} that contains itself"
+        ) from None
 
 
 class _Speller:
@@ -309,4 +311,4 @@ def _path(named: Any) -> str:
 def _refusal(value: Any) -> UnkeyableArgument:
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else _path(kind)
-    return UnkeyableArgument(f"a {name}")
+    return UnkeyableArgument(f"an instance of {name}")
