@@ -133,14 +133,15 @@ def test_a_primary_and_its_sentinels_are_reached_as_the_project_says(
     store.close()
 
 
-@pytest.mark.parametrize("wrong", ({"password": "wrong"}, {"ssl_ca_certs": None}))
 def test_a_primary_or_a_sentinel_that_refuses_is_away(
-    wrong: Options, closed: tuple[SentinelServer, RedisServer], settings: Any
+    closed: tuple[SentinelServer, RedisServer], settings: Any
 ) -> None:
     sentinel, _ = closed
-    is_away(behind(sentinel, of_sentinel=wrong), settings)
-    _forget_pools()
-    is_away(behind(sentinel, of_primary=wrong), settings)
+    for wrong in ({"password": "wrong"}, {"ssl_ca_certs": None}):
+        is_away(behind(sentinel, of_sentinel=wrong), settings)
+        _forget_pools()
+        is_away(behind(sentinel, of_primary=wrong), settings)
+        _forget_pools()
 
 
 def test_a_scheme_that_the_sentinels_connections_do_not_have_is_an_error(
