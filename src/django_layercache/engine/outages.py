@@ -9,6 +9,7 @@ the debt.
 import logging
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakSet
@@ -42,6 +43,8 @@ class Outages:
         self._announced = self._complained = False
         #: Why the store is not trusted, as far as anybody knows.
         self.why = ""
+        #: How many commits of this outage are in no outbox, by where they were.
+        self._not_left: Counter[str] = Counter()
         self._unmarked: WeakSet[Any] = WeakSet()
         self._tried = threading.Event()
         self._looks = (
@@ -103,6 +106,12 @@ class Outages:
         if self._looks is not None and not self._in_debt:
             await self._looks.alook_around(store)
 
+    def not_left(self, where: str) -> bool:
+        """There is no outbox *where* something was committed; whether that is news in this outage."""
+        with self._lock:
+            self._not_left[where] += 1
+            return self._not_left[where] == 1
+
     def hold(self, write: Any) -> None:
         """*write* is going to commit without marks: no debt ends before it has told the store."""
         with self._lock:
@@ -142,14 +151,15 @@ class Outages:
         with self._lock:
             if self._debts != debts or self._unmarked:
                 return False  # something new was missed meanwhile, or is about to be
-            announced = self._announced
+            announced, not_left = self._announced, self._not_left
+            self._not_left = Counter()
             self._in_debt = self._announced = self._complained = False
             self.why = ""
             self._thread = None
             if self._looks is not None:
                 self._looks.wait_for_next()
-        if announced:
-            logger.warning("The store is back, and knows what it missed.")
+        if announced or not_left:
+            logger.warning("The store is back, and knows what it missed.%s", _told(not_left))
         return True
 
     def _add(self, owed: Mapping[str, set[str]]) -> None:
@@ -191,3 +201,13 @@ class Outages:
         # A release of a mark that is not there draws a new token all the same.
         if tags := list(tags):
             self._store.release(_NOBODY, tags)
+
+
+def _told(not_left: Mapping[str, int]) -> str:
+    if not not_left:
+        return ""
+    places = ", ".join(f"{count} in {where!r}" for where, count in sorted(not_left.items()))
+    return (
+        f" There was no outbox for some commits ({places}): until now other processes may have "
+        "served what these had changed."
+    )

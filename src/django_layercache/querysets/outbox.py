@@ -15,6 +15,7 @@ from django.db.models import Count, Min
 
 from django_layercache import tags
 from django_layercache.exceptions import StoreUnavailable
+from django_layercache.handlers import get_engine
 from django_layercache.querysets.connections import ConnectionState, state_of
 from django_layercache.querysets.databases import is_primary
 from django_layercache.querysets.watching import ours
@@ -26,7 +27,8 @@ logger = logging.getLogger("django_layercache.querysets")
 
 def put(state: ConnectionState, changed: Iterable[str]) -> None:
     """Leave the tags *changed* in the outbox, inside the transaction that is open on the connection."""
-    if not leave(state, changed):
+    if not leave(state, changed) and get_engine().outages.not_left(state.connection.alias):
+        # Once in an outage: a migration that is to make the table commits many times before.
         logger.error(
             "The store is away and there is no outbox in %r: other processes may serve what this "
             "commit changes until this one has told the store. Run 'manage.py migrate'.",
