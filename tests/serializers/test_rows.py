@@ -37,6 +37,8 @@ KINDS = [
     st.decimals(),
     st.uuids(),
     st.lists(st.integers() | st.dates(), max_size=2),
+    st.lists(st.uuids() | st.none(), max_size=3),
+    st.lists(st.lists(TEXTS, max_size=2), max_size=2),
     st.dictionaries(st.text(max_size=2), st.integers() | st.uuids(), max_size=2),
 ]
 
@@ -111,6 +113,10 @@ def pools(letters, *parts):
 
 def nulls(*places):
     return struct.pack(f"<{len(places) + 1}I", len(places), *places)
+
+
+def lists(letter, *sizes):
+    return letter + struct.pack(f"<{len(sizes) + 1}I", len(sizes), *sizes)
 
 
 def cut(form, texts):
@@ -191,6 +197,13 @@ def cut(form, texts):
         pools(b"u", bytes(17)),
         pools(b"p", struct.pack("<iii", 2**31 - 1, 0, 0)),
         pools(b"ib", bytes(8), b"axbxc"),
+        pools(b"a", b"i"),
+        pools(b"a", lists(b"i", 1, 1) + bytes(4)),
+        pools(b"a", lists(b"i", 1, 1) + bytes(12)),
+        pools(b"a", lists(b"i", 2**32 - 1)),
+        pools(b"a", lists(b"\xff", 1) + bytes(4)),
+        pools(b"a", lists(b"a") * 20_000),
+        pools(b"ia", bytes(8), lists(b"i", 1) + bytes(4)),
         pools(b"j", b"[1,2"),
         pools(b"j", b"1"),
         pools(b"ij", bytes(8), b"[1,2,3]"),
@@ -271,6 +284,14 @@ def test_the_bytes_of_pools():
         "u": ([UUID(int=1)] * 6, (bytes(15) + b"\1") * 6),
         "b": ([b"\0"] * 6, separator + separator.join([b"\0"] * 6)),
         "v": ([memoryview(b"\1")] * 6, separator + separator.join([b"\1"] * 6)),
+        "a": (
+            [[7, 8], [], [9]] * 2,
+            lists(b"i", 2, 0, 1, 2, 0, 1) + struct.pack("<3i", 7, 8, 9) * 2,
+        ),
+        "A": (
+            [[[True]], None, []] * 2,
+            nulls(1, 4) + lists(b"a", 1, 0, 0, 1, 0, 0) + lists(b"o", 1, 1) + b"\1\1",
+        ),
         "j": (
             [None, [1], 2**70] * 2,
             b"[null,[1],1180591620717411303424,null,[1],1180591620717411303424]",
@@ -307,6 +328,12 @@ def test_bytes_that_hold_the_separator_get_another_one():
 
 def test_bytes_of_very_different_sizes_waste_no_room():
     assert len(RowsCodec.dumps([(b"",)] * 100 + [(b"b" * 200,)])) < 1000
+
+
+@pytest.mark.parametrize("size", (255, 256, 300))
+def test_bytes_that_no_record_holds_come_back_too(size):
+    rows = [(b"b" * size,)] * 3
+    assert RowsCodec.loads(RowsCodec.dumps(rows)) == rows
 
 
 def test_what_is_remembered_is_bounded():

@@ -10,6 +10,7 @@ A pool has a letter:
   timedeltas) are numbers, little-endian; ``u`` (UUIDs) are their bytes;
 - ``b``, ``v`` (bytes, memoryviews) follow a separator of four bytes, which is between them, too,
   and cannot be mistaken for a part of them;
+- ``a`` (lists) are the letter of what is in them, their number, their sizes, and a pool of it all;
 - ``j`` (what JSON knows) and ``k`` (other plain values, with their kinds beside them) are JSON.
 
 A capital says that there are NULLs: their number and their places come first, and something else
@@ -40,7 +41,7 @@ Writer = Callable[[Sequence[Any]], bytes]
 _LONG = 120
 #: Texts that are cut at once. They are decoded before the next ones are, which then use their memory.
 _BATCH = 64
-_COUNT, _PERIOD = struct.Struct("<I"), struct.Struct("<iii")
+_COUNT, _PERIOD, _LISTS = struct.Struct("<I"), struct.Struct("<iii"), struct.Struct("<sI")
 
 
 # -- which pool ---------------------------------------------------------------------------------
@@ -91,6 +92,7 @@ _LETTERS: dict[type, str | Callable[[Sequence[Any]], str]] = {
     timedelta: "p",
     bytes: "b",
     memoryview: "v",
+    list: "a",
 }
 
 
@@ -144,6 +146,13 @@ def _separators() -> Iterator[bytes]:
         yield hashlib.blake2b(b"%d" % number, digest_size=4).digest()
 
 
+def _write_lists(lists: Sequence[list[Any]]) -> bytes:
+    items = list(chain.from_iterable(lists))
+    letter = letter_of(items)
+    head = struct.pack(f"<sI{len(lists)}I", letter.encode(), len(lists), *map(len, lists))
+    return head + written(letter, items)
+
+
 _WRITERS: dict[str, Writer] = {
     "s": lambda texts: "\0".join(texts).encode(),
     "m": _writer_of_spelt(datetime.isoformat),
@@ -159,6 +168,7 @@ _WRITERS: dict[str, Writer] = {
     "u": _write_uuids,
     "b": _write_blobs,
     "v": _write_blobs,
+    "a": _write_lists,
     "j": encode_json,
     "k": lambda values: encode_json(list(map(tagged, values))),
 }
@@ -177,6 +187,7 @@ _FILLERS: dict[str, Any] = {
     "U": UUID(int=0),
     "B": b"",
     "V": b"",
+    "A": [],
 }
 
 
@@ -227,6 +238,16 @@ def _read_blobs(part: Bytes) -> list[bytes]:
     return data[4:].split(data[:4])
 
 
+def _read_lists(part: Bytes) -> list[list[Any]]:
+    letter, count = _LISTS.unpack_from(part)
+    sizes = struct.unpack_from(f"<{count}I", part, _LISTS.size)
+    items = list(READERS[letter.decode()](part[_LISTS.size + 4 * count :]))
+    if len(items) != sum(sizes):
+        raise ValueError("too many items, or too few")
+    end = 0
+    return [items[end : (end := end + size)] for size in sizes]
+
+
 def _read_with_nulls(read: Reader, part: Bytes) -> Iterable[Any]:
     (size,) = _COUNT.unpack_from(part)
     values = list(read(part[4 * size + 4 :]))
@@ -251,6 +272,7 @@ READERS: dict[str, Reader] = {
     "u": _read_uuids,
     "b": _read_blobs,
     "v": lambda part: map(memoryview, _read_blobs(part)),
+    "a": _read_lists,
 }
 READERS |= {letter.upper(): partial(_read_with_nulls, read) for letter, read in READERS.items()}
 READERS |= {
