@@ -1,5 +1,6 @@
 """Wrong settings are reported by the system checks, with a hint, before anybody notices otherwise."""
 
+import sys
 from unittest.mock import patch
 
 import pytest
@@ -273,6 +274,25 @@ def test_a_cache_that_cannot_be_a_store_is_an_error(backend):
 def test_a_cache_whose_backend_cannot_be_imported_is_an_error():
     found = ids(LAYERCACHE={"CACHE": "broken"}, CACHES={"broken": {"BACKEND": "nowhere.Cache"}})
     assert found and found[0] in {"layercache.E009", "layercache.E010"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "module", "extra"),
+    [
+        ("redis.RedisCache", "redis", "redis"),
+        ("memcached.PyMemcacheCache", "pymemcache", "memcached"),
+        ("memcached.PyLibMCCache", "pylibmc", None),
+    ],
+)
+def test_a_client_library_that_is_missing_comes_with_its_extra(monkeypatch, backend, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    place = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": "redis://x"}
+    with override_settings(LAYERCACHE={"CACHE": "new"}, CACHES={"new": place}):
+        (message,) = our_checks.check_settings()
+    assert message.id == "layercache.E010"
+    assert message.hint == (
+        f"pip install 'django-layercache[{extra}]'" if extra else "Install its client library."
+    )
 
 
 def test_the_middleware_belongs_in_front_of_what_makes_a_page_personal():

@@ -32,6 +32,9 @@ __all__ = [
     "check_settings",
 ]
 
+#: Of these checks, and no other: ``manage.py check --tag layercache``, and our own commands.
+_TAG = "layercache"
+
 _MIDDLEWARE = "django_layercache.middleware.LayerCacheMiddleware"
 #: They add to the response what decides whether, and for whom, a page may be stored.
 _INSIDE = (
@@ -88,7 +91,7 @@ def check_parsers(**kwargs: Any) -> list[CheckMessage]:
         Warn(
             "sqlglot is not installed: every raw SQL statement that is not plainly a query "
             "invalidates everything that depends on its database.",
-            hint="pip install django-layercache[sql]",
+            hint="pip install 'django-layercache[sql]'",
             id="layercache.W002",
         )
     ]
@@ -229,7 +232,7 @@ def _cache_alias(alias: Any) -> Iterator[CheckMessage]:
     except ImportError as error:
         yield Error(
             f"The cache {alias!r} cannot be used: {error}.",
-            hint="pip install django-layercache[redis]",
+            hint=_how_to_install(error.name),
             id="layercache.E010",
         )
     except Exception as error:  # whatever a cache backend may raise about its own settings
@@ -238,6 +241,11 @@ def _cache_alias(alias: Any) -> Iterator[CheckMessage]:
             hint="Look at its entry in CACHES.",
             id="layercache.E009",
         )
+
+
+def _how_to_install(module: str | None) -> str:
+    extra = {"pymemcache": "memcached", "redis": "redis"}.get(module or "")
+    return f"pip install 'django-layercache[{extra}]'" if extra else "Install its client library."
 
 
 def _namespace() -> list[CheckMessage]:
@@ -260,10 +268,13 @@ def _namespace() -> list[CheckMessage]:
 
 def register_checks() -> None:
     """Called by the app when it is ready."""
-    register(check_settings, Tags.caches)
-    register(check_middleware, Tags.caches)
-    register(check_parsers, Tags.caches)
-    register(check_near, Tags.caches)
-    register(check_failover, Tags.caches)
-    register(check_exactness, Tags.caches)
-    register(check_deployment, Tags.caches, deploy=True)
+    for check in (
+        check_settings,
+        check_middleware,
+        check_parsers,
+        check_near,
+        check_failover,
+        check_exactness,
+    ):
+        register(check, Tags.caches, _TAG)
+    register(check_deployment, Tags.caches, _TAG, deploy=True)

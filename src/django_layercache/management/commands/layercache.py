@@ -5,7 +5,6 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
@@ -19,7 +18,7 @@ __all__ = ["Command"]
 
 class Command(BaseCommand):
     help = "Clears the cache, drains the outbox, or tells how the store is."
-    requires_system_checks = [Tags.caches]
+    requires_system_checks = ["layercache"]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="clear|drain|status")
