@@ -56,9 +56,10 @@ def reader_of_pools(letters: str, begin: int) -> Reader:
         # Slices of a view copy nothing, but take longer to make.
         view = data if len(data) < _SMALL else memoryview(data)
         end = start
-        draws = []
-        for read_pool, size in zip(readers, unpack(data, begin)):  # noqa: B905 - slow, and they are as many
-            draws.append(iter(read_pool(view[end : (end := end + size)])))
+        draws = [
+            iter(read_pool(view[end : (end := end + size)]))
+            for read_pool, size in zip(readers, unpack(data, begin))  # noqa: B905 - slow, and they are as many
+        ]
         if end != len(data):
             raise ValueError("too many bytes, or too few")
         return list(zip(*columns(draws), strict=True))
