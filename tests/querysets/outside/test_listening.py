@@ -300,6 +300,12 @@ def test_a_replica_is_refused(world, settings):
             call_command(*command, database="postgres")
 
 
+@pytest.mark.parametrize("seconds", ("0", "-1", "nan", "inf", "soon"))
+def test_a_heartbeat_that_can_be_none_is_refused(seconds):
+    with pytest.raises(CommandError, match="--heartbeat"):
+        call_command("layercache_listen", f"--heartbeat={seconds}")
+
+
 def test_without_a_shared_store_it_is_refused(request, settings):
     use_store(request, settings, "local")
     with pytest.raises(CommandError, match="local"):

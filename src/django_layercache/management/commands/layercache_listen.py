@@ -1,7 +1,8 @@
 """``manage.py layercache_listen``: what others write to PostgreSQL invalidates what depends on it."""
 
 import signal
-from argparse import ArgumentParser
+import threading
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -15,6 +16,14 @@ __all__ = ["Command"]
 
 
 _NOBODY_TELLS = "no table has triggers; 'manage.py layercache_triggers install' puts them there."
+
+
+def seconds(text: str) -> float:
+    """What *text* says; argparse shows the name of this function."""
+    number = float(text)
+    if not 0 < number < threading.TIMEOUT_MAX:
+        raise ArgumentTypeError("it is a number of seconds greater than 0")
+    return number
 
 
 class Command(BaseCommand):
@@ -32,7 +41,8 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--heartbeat",
-            type=float,
+            type=seconds,
+            metavar="SECONDS",
             default=5.0,
             help="After so many silent seconds the server is asked whether it is there.",
         )

@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.db import connections
@@ -192,11 +192,12 @@ class _Line:
             yield
         finally:
             timer.cancel()
+            timer.join()  # before the descriptor is somebody else's
 
 
 def _hang_up(descriptor: int) -> None:
     """End the connection under whoever waits for it, in any driver."""
-    with socket.socket(fileno=os.dup(descriptor)) as line:
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
         line.shutdown(socket.SHUT_RDWR)
 
 
