@@ -2,17 +2,20 @@
 
 import asyncio
 from contextlib import contextmanager
+from sqlite3 import ProgrammingError
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import transaction
+from django.db import connections, transaction
+from django.db.backends.signals import connection_created
 from django.db.models import BinaryField, CharField, Field, GenericIPAddressField, JSONField, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 from django.test import SimpleTestCase
 from django.test.testcases import DatabaseOperationForbidden
 
-from tests.querysets.conftest import POSTGRES
+from django_layercache.querysets.outbox import DatabaseOutbox
+from tests.querysets.conftest import POSTGRES, SQLITE
 from tests.querysets.world import cached, elsewhere, uncached, warm
 from tests.testapp.models import Author, Post
 
@@ -211,3 +214,23 @@ def test_a_database_that_was_made_anew_is_not_the_one_that_had_its_name(world, p
     world.new(Author, name="Zoe")
     with parallel_database():
         assert cached(names) == uncached(names)
+
+
+@pytest.mark.usefixtures("local_world")
+@pytest.mark.parametrize("alias", [SQLITE], indirect=True)
+def test_who_looks_into_an_outbox_leaves_no_connection_to_memory_behind(monkeypatch):
+    memory = {**connections.settings["default"], "NAME": "file:memory?mode=memory&cache=shared"}
+    monkeypatch.setitem(connections.settings, "default", memory)  # for other threads
+    opened = []
+
+    def note(connection, **kwargs):
+        opened.append(connection.connection)
+
+    connection_created.connect(note)
+    try:
+        elsewhere(DatabaseOutbox(["default"]).waiting)
+    finally:
+        connection_created.disconnect(note)
+    (driver,) = opened
+    with pytest.raises(ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")
