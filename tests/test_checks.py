@@ -111,6 +111,8 @@ def test_good_tenants_are_fine(tenants):
         ({"TENANT": "nowhere.at_all"}, "layercache.E015"),
         ({"TENANT": "django.conf.settings"}, "layercache.E015"),
         ({"TENANT": 5}, "layercache.E015"),
+        ({"TENANT": lambda request: None}, "layercache.E015"),
+        ({"TENANT": "django.utils.translation.activate"}, "layercache.E015"),
         ({"TENANT": lambda: None, "TENANT_MODELS": "testapp.*"}, "layercache.E015"),
         ({"TENANT": lambda: None, "TENANT_MODELS": ["testapp.nothing"]}, "layercache.E007"),
         ({"TENANT_MODELS": ["testapp.post"]}, "layercache.E016"),

@@ -1,6 +1,7 @@
 """What is wrong with ``LAYERCACHE["TENANT"]`` and ``["TENANT_MODELS"]``, or missing."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -40,12 +41,25 @@ def check_tenants() -> Iterator[CheckMessage]:
 
 
 def _wrong_callable(tenant: Any) -> str | None:
-    if tenant is None or callable(tenant):
+    if tenant is None:
         return None
     try:
-        return None if callable(import_string(tenant)) else "It cannot be called."
+        found = tenant if callable(tenant) else import_string(tenant)
     except (ImportError, AttributeError, TypeError) as error:
         return f"It cannot be imported: {error}."
+    if not callable(found):
+        return "It cannot be called."
+    return None if _takes_nothing(found) else "It cannot be called without arguments."
+
+
+def _takes_nothing(found: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(found).bind()
+    except TypeError:
+        return False
+    except ValueError:  # it has none that could be read
+        return True
+    return True
 
 
 def _missing(names: Any) -> Iterator[CheckMessage]:

@@ -86,6 +86,12 @@ def test_a_database_that_is_away_is_said_in_one_line(shell, redis_server, comman
     assert line.startswith("CommandError: The database says: ") and "refused" in line
 
 
+def test_what_cannot_be_drained_because_there_is_no_outbox_is_an_error(shell, redis_server):
+    done = shell("layercache", "drain", LAYERCACHE=SHARED, CACHES=redis_at(redis_server.url))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "CommandError: There is no outbox: run 'manage.py migrate'.\n"
+
+
 def test_status_says_how_the_store_is_although_the_database_is_away(shell, redis_server):
     done = shell(
         *("layercache", "status"),

@@ -50,6 +50,8 @@ class Command(BaseCommand):
         refuse_local()
         outbox = DatabaseOutbox(database)
         before = in_thread(outbox.waiting)  # a new engine begins to drain at once
+        if not any(before.values()):
+            raise CommandError("There is no outbox: run 'manage.py migrate'.")
         ask_store()  # nothing is taken out of which nobody can be told
         store = get_engine().store
 
