@@ -196,6 +196,14 @@ def test_a_row_that_a_join_repeats_does_not_stand_for_a_missing_one(world):
     assert len(cached(read, world)) == 3
 
 
+def test_nor_does_a_row_that_is_repeated_by_what_orders_it(world):
+    found = world.all().filter(pk__in=[world.two.pk, 10**6]).order_by("tags__name")
+    read = lambda w: list(found.values_list("title", flat=True))  # noqa: E731
+    assert warm(read, world) == ["two", "two"]
+    world.new(Post, pk=10**6, author=world.ada, title="new")
+    assert sorted(cached(read, world)) == ["new", "two", "two"]
+
+
 def test_a_key_that_update_changes_leaves_neither_of_its_rows_stale(world):
     old = lambda w: list(w.all(Country).filter(pk="FR"))  # noqa: E731
     new = lambda w: list(w.all(Country).filter(pk="FX"))  # noqa: E731

@@ -59,11 +59,10 @@ def tables_looked_up(query: Query, connection: BaseDatabaseWrapper) -> set[str]:
 
 def repeats_no_row(query: Query) -> bool:
     """Whether each row of the query's own table is in its result once at the most."""
-    joins: dict[str, Any] = query.alias_map
+    joins: dict[str, Any] = query.alias_map  # one by which it is ordered is not counted
     return all(
         alias == query.base_table or (isinstance(join, Join) and _target(join) is not None)
         for alias, join in joins.items()
-        if query.alias_refcount[alias]
     )
 
 
