@@ -6,7 +6,7 @@ statement says which tables and columns are read, its conditions which rows.
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -20,6 +20,7 @@ from django_layercache import conf, tags
 from django_layercache.querysets import sqlfunctions
 from django_layercache.querysets.bindings import Binding, bindings_of, bound_rows
 from django_layercache.querysets.joined import place_of, tables_looked_up, tables_with_late_rows
+from django_layercache.querysets.orderings import Terms, is_total, terms_of
 from django_layercache.querysets.procedures import as_declared
 from django_layercache.querysets.rawsql import effect_of
 from django_layercache.querysets.sqltext import LONGEST, Scan, scan
@@ -68,8 +69,13 @@ class Shape:
     narrow: frozenset[str]
     deciding: Mapping[str, Names]
     is_ordered: bool
+    ordered_by: Terms
     is_arbitrary: bool
     has_aggregates: bool
+    #: A window tells rows apart by their order.
+    has_places: bool
+    #: Whether the order tells all rows apart, once that has been asked.
+    is_total: list[bool] = field(default_factory=list)
 
 
 def shape_of(sql: str, vendor: str) -> Shape:
@@ -104,8 +110,10 @@ def _shape_of(sql: str, vendor: str, models: Registry) -> Shape:
         narrow=narrow,
         deciding=deciding,
         is_ordered=scanned.is_ordered,
+        ordered_by=terms_of(sql) if scanned.is_ordered else frozenset(),
         is_arbitrary=scanned.is_arbitrary,
         has_aggregates=not scanned.functions.isdisjoint(sqlfunctions.AGGREGATES),
+        has_places=not scanned.functions.isdisjoint(sqlfunctions.OF_PLACES),
     )
 
 
@@ -275,8 +283,17 @@ def _may_be_narrow(compiler: SQLCompiler, shape: Shape) -> bool:
     SQLite may find them in an index, in the order of other columns.
     """
     return not shape.is_arbitrary and (
-        shape.is_ordered or is_existence(compiler) or not returns_rows(compiler)
+        _is_in_one_order(compiler, shape) or is_existence(compiler) or not returns_rows(compiler)
     )
+
+
+def _is_in_one_order(compiler: SQLCompiler, shape: Shape) -> bool:
+    """Whether its rows come in the order that it says, and no two of them are equal in that."""
+    if not shape.is_ordered or compiler.connection.vendor != "postgresql":
+        return shape.is_ordered
+    if not shape.is_total:
+        shape.is_total.append(not shape.has_places and is_total(compiler, shape.ordered_by))
+    return shape.is_total[0]
 
 
 def _lies_somewhere(compiler: SQLCompiler, is_narrow: bool, rows: Tags, shape: Shape) -> bool:

@@ -12,6 +12,7 @@ __all__ = [
     "DATES",
     "IN_SOME_ORDER",
     "KNOWN",
+    "OF_PLACES",
     "VOLATILE",
     "VOLATILE_WORDS",
     "spelt",
@@ -57,6 +58,9 @@ IN_SOME_ORDER = frozenset(
     ANY_VALUE XMLAGG RANGE_AGG
     """.split()
 )
+
+#: Of a window: their results depend on the order of rows that are equal in what the window is ordered by.
+OF_PLACES = frozenset("ROW_NUMBER NTILE LAG LEAD FIRST_VALUE LAST_VALUE NTH_VALUE".split())
 
 #: Of many rows they make one, unless these are grouped.
 AGGREGATES = IN_SOME_ORDER | frozenset(

@@ -1,7 +1,7 @@
 """What the models say of their tables: the columns, and those by which the rows are told apart."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -37,12 +37,14 @@ class Table:
     """``columns`` are those beside the primary key, as they stand in tags; ``None`` if nobody knows them.
 
     ``generated`` are those that the database computes from others; ``partitions`` the fields whose
-    values have tags of their own. ``models`` are those whose rows are in it, but for proxies.
+    values have tags of their own; in the columns of one of ``keys`` no two rows are equal. ``models``
+    are those whose rows are in it, but for proxies.
     """
 
     columns: frozenset[str] | None = None
     generated: frozenset[str] = frozenset()
     partitions: tuple["Field[Any, Any]", ...] = ()
+    keys: tuple[frozenset[str], ...] = ()
     models: tuple[type[Model], ...] = ()
 
 
@@ -65,8 +67,17 @@ def _described(models: list[type[Model]], said: Mapping[str, Any]) -> Table:
         frozenset(table_name(name) for name in names if name not in keys) if is_plain else None,
         frozenset(generated),
         _partitions(models[0], said.get(name_for(models[0], said))) if len(models) == 1 else (),
+        tuple(key for model in models for key in _keys(model)),
         tuple(models),
     )
+
+
+def _keys(model: type[Model]) -> Iterator[frozenset[str]]:
+    """The primary key, and unique columns without NULL."""
+    yield frozenset(str(field.column) for field in model._meta.pk_fields)
+    for field in model._meta.local_concrete_fields:
+        if field.unique and not field.null and not field.primary_key:
+            yield frozenset({str(field.column)})
 
 
 def _partitions(model: type[Model], setting: Any) -> tuple["Field[Any, Any]", ...]:
