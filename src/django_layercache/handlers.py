@@ -25,6 +25,7 @@ from django_layercache.aliases import (
 )
 from django_layercache.engine import Engine
 from django_layercache.exceptions import InvalidSetting
+from django_layercache.forks import renewed_in_children
 from django_layercache.stores.base import Store
 from django_layercache.stores.django import BoundedStore
 from django_layercache.stores.local import LocalStore
@@ -55,7 +56,7 @@ class EngineHandler:
         #: Whether a transaction of the reader's sees an older state than the store's; from above, too.
         self.sees_snapshot: Callable[[], bool] = lambda: False
         self._engine: Engine | None = None
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         self._replaced = False
 
     def get(self) -> Engine:

@@ -1,7 +1,9 @@
 """Reading and writing on event loops: no threads, one connection for each loop, and nobody gets another's reply."""
 
 import asyncio
+import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Coroutine, Iterator
@@ -298,6 +300,35 @@ def test_a_closed_store_leaves_no_connection_and_works_again(
     asyncio.run(story())
     store.close()
     wait_for(lambda: not place.connected())
+
+
+@pytest.mark.parametrize("where", ("between two loops", "in a coroutine"))
+def test_a_child_process_has_loops_and_connections_of_its_own(
+    where: str, store: AsyncStore, place: Place
+) -> None:
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            try:
+                signal.alarm(10)
+                asyncio.run(works(store))
+                os._exit(0 if place.connected() == 2 else 3)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+
+    async def story() -> None:
+        await works(store)
+        if where == "in a coroutine":
+            fork()
+        await works(store)
+
+    asyncio.run(story())
+    if where == "between two loops":
+        fork()
+    asyncio.run(works(store))
+    wait_for(lambda: place.connected() == 1)
 
 
 class Unwatchful(asyncio.SelectorEventLoop):

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from django_layercache.forks import forget_in_children, renewed_in_children
+
 __all__ = ["Flights"]
 
 _mine: ContextVar[frozenset[str]] = ContextVar("layercache_flights", default=frozenset())
@@ -28,8 +30,13 @@ class Flights:
 
     def __init__(self, patience: float = 1.0) -> None:
         self._patience = patience
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         self._flights: dict[str, _Flight] = {}
+        forget_in_children(self)
+
+    def forget(self) -> None:
+        """In a child of this process nobody builds but the thread that has forked it."""
+        self._flights = {}
 
     @contextmanager
     def lead_or_join(self, key: str) -> Iterator["_Flight | None"]:
@@ -54,7 +61,8 @@ class Flights:
         finally:
             _mine.reset(reset)
             with self._lock:
-                del self._flights[key]
+                if self._flights.get(key) is flight:
+                    del self._flights[key]
             flight.land()
 
 
@@ -65,8 +73,8 @@ class _Flight:
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._joined = 0
-        self._landed = threading.Event()
-        self._lock = threading.Lock()
+        self._landed = renewed_in_children(threading.Event())
+        self._lock = renewed_in_children(threading.Lock())
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def wait(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from django_layercache.exceptions import StoreUnavailable
+from django_layercache.forks import renewed_in_children
 from django_layercache.stores.base import Reading, Store, Token
 
 __all__ = ["Graces", "OpenTransactions"]
@@ -44,7 +45,7 @@ class Graces:
         self._transactions = transactions
         self._shortest = shortest
         self._pause = pause
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         self._noticed: str | None = None
 
     def notice(self, reading: Reading) -> None:

@@ -15,6 +15,7 @@ from concurrent.futures import Future, wait
 from typing import Protocol
 
 from django_layercache.exceptions import StoreUnavailable
+from django_layercache.forks import renewed_in_children
 from django_layercache.stores.base import AsyncStore, Entry, Reading, Store
 
 __all__ = ["EVERY", "Looks", "Outbox"]
@@ -55,7 +56,7 @@ class Looks:
         self._store = store
         self._outbox = outbox
         self._touch = touch
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         self._next_at = 0.0
 
     def wait_for_next(self, seconds: float = EVERY) -> None:

@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from django_layercache.engine.looks import Looks, Outbox
 from django_layercache.exceptions import StoreUnavailable
+from django_layercache.forks import forget_in_children, renewed_in_children
 from django_layercache.stores.base import AsyncStore, Store
 
 __all__ = ["Outages"]
@@ -33,7 +34,7 @@ class Outages:
         self.outbox = outbox
         self._store = store
         self._pause = pause
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         #: Tags, by the writer whose marks may be on them.
         self._owed: dict[str, set[str]] = {}
         self._owes_everything = False
@@ -46,10 +47,15 @@ class Outages:
         #: How many commits of this outage are in no outbox, by where they were.
         self._not_left: Counter[str] = Counter()
         self._unmarked: WeakSet[Any] = WeakSet()
-        self._tried = threading.Event()
+        self._tried = renewed_in_children(threading.Event())
         self._looks = (
             None if store.in_process or outbox is None else Looks(store, outbox, self._touch)
         )
+        forget_in_children(self)
+
+    def forget(self) -> None:
+        """A child of this process inherits what is owed; who was about to write is the parent's business."""
+        self._unmarked = WeakSet()
 
     @property
     def in_debt(self) -> bool:

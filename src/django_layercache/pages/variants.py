@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django_layercache.forks import renewed_in_children
+
 __all__ = ["Variants", "decoded_headers", "encoded_headers", "matches", "selected_by"]
 
 
@@ -22,7 +24,7 @@ class Variants:
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
         self._headers: OrderedDict[str, list[str]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         #: Of the store that has these pages.
         self.generation = ""
 

@@ -17,6 +17,7 @@ from django.core.signals import setting_changed
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_layercache import conf
+from django_layercache.forks import renewed_in_children
 from django_layercache.querysets.catalogues import Catalogue, Text, look_up
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.procedures import changed_by
@@ -52,7 +53,7 @@ class _Known:
     following: Mapping[str, Following | None] = field(default_factory=dict)
 
 
-_lock = threading.Lock()
+_lock = renewed_in_children(threading.Lock())
 _known: dict[str, _Known] = {}
 _announced: set[tuple[str, str]] = set()
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from django_layercache.exceptions import StoreUnavailable
+from django_layercache.forks import renewed_in_children
 
 __all__ = ["Breaker", "insisting"]
 
@@ -37,7 +38,7 @@ class Breaker:
         self._why: object = ""
         self._retry_at: float | None = None
         self._is_probed = False
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
 
     def check(self) -> None:
         """Raise :exc:`StoreUnavailable` while open; let one caller through when it is time to probe."""

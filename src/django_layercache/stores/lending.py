@@ -1,14 +1,13 @@
 """Connections to one server that are kept, and lent to whoever comes next: a thread, or an event loop."""
 
-import os
 import socket
-import weakref
 from typing import Any, Generic, Protocol, TypeVar
 
 from django_layercache.exceptions import StoreUnavailable
+from django_layercache.forks import forget_in_children
 from django_layercache.stores.breaker import Breaker
 
-__all__ = ["Lender", "Lent", "forget_in_children"]
+__all__ = ["Lender", "Lent", "W"]
 
 
 class Lent(Protocol):
@@ -100,24 +99,3 @@ class Lender(Generic[W]):
         """Begin anew in a child of the process that made these connections."""
         self.breaker = Breaker()
         self.close()
-
-
-class _Forgetful(Protocol):
-    def forget(self) -> None: ...
-
-
-_forgetful: "weakref.WeakSet[_Forgetful]" = weakref.WeakSet()
-
-
-def forget_in_children(forgetful: _Forgetful) -> None:
-    """Have :meth:`forget` called in each child of this process."""
-    _forgetful.add(forgetful)
-
-
-def _after_fork() -> None:
-    for forgetful in list(_forgetful):
-        forgetful.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

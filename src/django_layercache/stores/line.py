@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from django_layercache.stores.lending import Lender, W, forget_in_children
+from django_layercache.forks import forget_in_children, renewed_in_children
+from django_layercache.stores.lending import Lender, W
 
 __all__ = ["Line", "Seats"]
 
@@ -161,7 +162,7 @@ class Seats(Generic[W]):
     def __init__(self, lender: Lender[W]) -> None:
         self._lender = lender
         self._seats: dict[asyncio.AbstractEventLoop, _Seat[W]] = {}
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         forget_in_children(self)
 
     async def run(
@@ -276,4 +277,3 @@ class Seats(Generic[W]):
             if seat.line is not None:
                 seat.line.wire.close()
         self._seats = {}
-        self._lock = threading.Lock()

@@ -4,6 +4,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
+from django_layercache.forks import renewed_in_children
 from django_layercache.stores.base import PENDING, Entry, Reading, Token, TokenState
 from django_layercache.stores.shelf import Shelf, monotonic
 
@@ -31,7 +32,7 @@ class LocalStore:
     ) -> None:
         self._max_tags = max_tags
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         self._tokens: dict[str, Token] = {}
         self._marks: dict[str, dict[str, float]] = {}
         self._entries = Shelf(max_bytes, self._lock, clock, has_tokens=False)

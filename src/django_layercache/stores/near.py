@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
+from django_layercache.forks import renewed_in_children
 from django_layercache.stores.awaited import awaited
 from django_layercache.stores.base import Entry, Reading, Store, Token, TokenState
 from django_layercache.stores.shelf import Shelf, monotonic
@@ -109,7 +110,7 @@ class NearStore:
         self._known: Known = NothingKnown() if known is None else known
         self._must_ask = must_ask
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         self._shelf = Shelf(max_bytes, self._lock, clock)
 
     # -- the contract ---------------------------------------------------------------------

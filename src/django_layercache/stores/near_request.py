@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 from weakref import WeakSet
 
+from django_layercache.forks import renewed_in_children
 from django_layercache.stores.base import PENDING, Reading
 from django_layercache.stores.near import Tokens
 
@@ -33,7 +34,7 @@ class _Snapshot(Tokens):
 
 _current: ContextVar[_Snapshot | None] = ContextVar("layercache_token_snapshot", default=None)
 _open: WeakSet[_Snapshot] = WeakSet()
-_lock = threading.Lock()
+_lock = renewed_in_children(threading.Lock())
 
 
 def _snapshot() -> _Snapshot | None:

@@ -15,6 +15,7 @@ from redis.connection import SSLConnection
 from redis.exceptions import RedisClusterException, RedisError
 
 from django_layercache.exceptions import StoreUnavailable
+from django_layercache.forks import renewed_in_children
 from django_layercache.stores.breaker import Breaker
 from django_layercache.stores.errands import Errand, Errands, NodeWire, NodeWires, Outcome
 from django_layercache.stores.resp import Refusal, packed
@@ -42,7 +43,7 @@ class Nodes:
     ) -> None:
         self._connect = connect
         self._greet = greet
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(threading.Lock())
         self._breaker = Breaker()
         self._cluster: RedisCluster | None = None
         self._wires: dict[str, NodeWires] = {}
