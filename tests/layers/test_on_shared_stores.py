@@ -6,10 +6,13 @@ from time import sleep
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.cache import caches
 from django.core.management import call_command
 from django.template import Context, Template
 from django.test import AsyncClient, Client
 
+from django_layercache import conf
+from django_layercache.aliases import client_of
 from django_layercache.decorators import cached
 from django_layercache.handlers import engines, get_engine
 from django_layercache.pages import visits
@@ -22,10 +25,15 @@ from tests.testapp.models import Author
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(params=["redis", "django_redis", "memcached"])
+SERVERS = {"memcached": "memcached_server", "cluster": "redis_cluster"}
+
+
+@pytest.fixture(params=["redis", "django_redis", "cluster", "memcached"])
 def shared(request, settings):
-    server = "memcached_server" if request.param == "memcached" else "redis_server"
-    request.getfixturevalue(server)
+    server = request.getfixturevalue(SERVERS.get(request.param, "redis_server"))
+    if request.param == "cluster":
+        named = {"BACKEND": "tests.stores.clustered.ClusterCache", "LOCATION": server.url}
+        settings.CACHES = {**settings.CACHES, "cluster": named}
     settings.LAYERCACHE = {"CACHE": request.param, "NAMESPACE": request.node.name, "GRACE": 0}
     settings.ROOT_URLCONF = "tests.pages.urls"
     settings.MIDDLEWARE = [SITE, *INSIDE]
@@ -150,9 +158,7 @@ def _tamper(store):
     if isinstance(store, MemcachedStore):
         _tamper_memcached(store)
         return
-    from redis import Redis
-
-    redis = Redis(connection_pool=store.client.connection_pool)
+    redis = client_of(caches[conf.get("CACHE")])
     for key in redis.scan_iter():
         if redis.type(key) == b"string":
             data = redis.get(key)

@@ -145,6 +145,14 @@ def test_a_primary_counts_until_enough_of_its_sentinels_can_have_lost_their_pati
     assert (ip, left) == ("b" if LATER in states else "a", patience)
 
 
+def test_a_project_may_say_itself_at_which_address_the_primary_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sentinels.Primary, "_ask", lambda self, sentinel: STATE)
+    manager = Sentinel([("127.0.0.1", 1)], force_master_ip="c")
+    assert sentinels.Primary(SentinelConnectionPool("shop", manager)).find()[0] == ("c", 1)
+
+
 def test_sentinels_are_asked_now_and_then_only(
     new_store: Callable[[], RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,8 @@ class Primary:
         manager = pool.sentinel_manager
         self.service_name: str = pool.service_name
         self._min_others: int = manager.min_other_sentinels
+        #: What the project says that the address is, whatever the Sentinels say.
+        self._forced: str | None = getattr(manager, "_force_master_ip", None)
         self._sentinels = [
             (redis.Redis(**_patient(sentinel.connection_pool)), Breaker())
             for sentinel in manager.sentinels
@@ -72,7 +74,7 @@ class Primary:
         patience = [0.0] * silent
         patience += [_patience(state) for state in states if _epoch(state) == _epoch(latest)]
         enough = min(int(latest["quorum"]), len(patience))
-        return (latest["ip"], int(latest["port"])), sorted(patience)[enough - 1]
+        return (self._forced or latest["ip"], int(latest["port"])), sorted(patience)[enough - 1]
 
     def _ask(self, sentinel: tuple[redis.Redis, Breaker]) -> dict[str, Any] | None:
         client, breaker = sentinel
