@@ -262,8 +262,15 @@ def test_a_cache_alias_that_is_missing_is_an_error(alias):
 
 def test_a_cache_that_is_neither_redis_nor_memcached_is_a_warning():
     assert settings_ids(CACHE="default") == []
-    for alias, found in (("default", ["layercache.W007"]), ("memcached", []), ("nowhere", [])):
-        assert ids(our_checks.check_exactness, LAYERCACHE={"CACHE": alias}) == found
+    files = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "unused"}
+    with override_settings(CACHES={**settings.CACHES, "files": files}):
+        for alias, found in (("files", ["layercache.W007"]), ("memcached", []), ("nowhere", [])):
+            assert ids(our_checks.check_exactness, LAYERCACHE={"CACHE": alias}) == found
+
+
+def test_a_cache_that_each_process_has_for_itself_is_a_warning():
+    found = ids(our_checks.check_exactness, LAYERCACHE={"CACHE": "default"})
+    assert found == ["layercache.W009"]
 
 
 @pytest.mark.parametrize("backend", ["dummy.DummyCache", "db.DatabaseCache"])

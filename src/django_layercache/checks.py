@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Warn
 
@@ -121,6 +122,15 @@ def check_exactness(**kwargs: Any) -> list[CheckMessage]:
             return []
     except Exception:  # what is wrong with the alias is said by check_settings
         return []
+    if isinstance(cache, LocMemCache):
+        return [
+            Warn(
+                f"The cache {alias!r} is a LocMemCache: each process has one of its own, and does not "
+                "see what another one changes, until entries expire.",
+                hint="Name a Redis or memcached cache in CACHE. For one process, None is better.",
+                id="layercache.W009",
+            )
+        ]
     return [
         Warn(
             f"The store in the cache {alias!r} is `bounded`: two processes that change the same "
