@@ -7,7 +7,7 @@
 ``<db>:<table>#+``       which rows there are: one appeared or went, or changed nobody knows where
 ``<db>:<table>#.views``  what its rows have in a column
 ``<db>:<table>#~``       where its rows lie: one was written as it was
-``<db>:<table>#pk=5``    one row
+``<db>:<table>#pk=5``    one row: a partition by the primary key; the unknown one is the epoch
 ``<db>:<t>#post_id=7``   a *partition*: the rows that have a value in a foreign key, a unique or a declared column
 ``<db>:<t>#post_id=?``   rows changed, nobody knows of which of these partitions
 ``<db>:<t>#post_id=7+``  (or ``?+``) which rows there are in it
@@ -29,14 +29,14 @@ Who changes what, and who depends on what:
 - any write changes "any row", and those rows, or the epoch if nobody knows which they are;
 - one that may do more than give known columns other values changes "which rows", any other those columns;
 - any write changes, for each column that makes partitions, those that it is known to touch, or else "?";
-  and of these "which rows", or the columns, as of the table;
+  and of these, as of the rows, "which rows" or the columns;
 - an UPDATE that changes nothing changes, on PostgreSQL, where its rows lie;
 - a read that is bound to rows depends on the epoch and those rows;
 - a read that is bound to partitions of a column depends on those and on its "?";
-- a read that looks a row up by a foreign key depends on the epoch and the columns that it reads: no row
-  that is referred to can appear or go without a change where it is referred to;
+- a read that looks a row up by a foreign key depends on the columns that it reads, and on unknown rows of
+  which more is unknown: no row that is referred to can appear or go without a change where it is referred to;
 - any other read depends on "any row";
-- a read of few columns depends on "which rows" and these columns, of the table or of its partitions, instead;
+- a read of few columns depends on "which rows" and these columns, of the table, its rows or its partitions, instead;
 - a read of rows in no order depends on where they lie, too;
 - and every read depends on its database.
 
@@ -49,6 +49,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 __all__ = [
+    "KEY",
     "UNKNOWN",
     "any_row",
     "collapsed",
@@ -72,6 +73,8 @@ __all__ = [
 
 #: The key that stands for a partition that nobody knows.
 UNKNOWN = "?"
+#: What the primary key is called as the column of a partition, whatever its name.
+KEY = "pk"
 
 _PART = re.compile(r"^([0-9a-f]{8}:[^#]*)#([^=]*)=.*$", re.DOTALL)
 _TABLE = re.compile(r"^([0-9a-f]{8}:)([^#@]+)(@[^#]*)?(#.*)?$", re.DOTALL)
@@ -106,7 +109,7 @@ def column(db: str, table: str, name: str) -> str:
 
 def row(db: str, table: str, key: str) -> str:
     """The row of *table* with the primary key *key*, in its canonical spelling."""
-    return f"{_of(db, table)}#pk={key}"
+    return f"{_of(db, table)}#{KEY}={key}"
 
 
 def partition(db: str, table: str, column: str, key: str) -> str:
@@ -140,7 +143,7 @@ def _whole(tag: str) -> tuple[str, ...]:
         return (tag,)
     table, column = match.groups()
     unknown = f"{table}#{column}={UNKNOWN}"
-    return (table,) if column == "pk" else (unknown, f"{unknown}+")
+    return (table if column == KEY else unknown, f"{unknown}+")
 
 
 def named(name: str) -> str:

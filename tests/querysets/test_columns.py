@@ -38,7 +38,7 @@ def column(name):
 def meters(world):
     world.all(Meter).filter(pk=0).update(reading=0)  # asks which tables have triggers
     for number in range(3):
-        world.new(Meter, reading=number, note=f"{number}", label="x")
+        world.meter = world.new(Meter, reading=number, note=f"{number}", label="x")
     return world
 
 
@@ -65,8 +65,42 @@ def test_a_column_that_the_database_computes_changes_with_those_that_it_is_made_
     assert cached(column("doubled"), w) == [2, 4, 6]
 
 
+def by_orm(w):
+    w.all(Meter).update(reading=5)
+
+
+def by_sql(w):
+    w.execute("UPDATE testapp_meter SET reading = 5")
+
+
+def of_one(name):
+    """A column of one row."""
+    return lambda w: w.all(Meter).filter(pk=w.meter.pk).values_list(name).get()
+
+
+@pytest.mark.parametrize("write", (by_orm, by_sql))
+def test_an_update_of_unknown_rows_leaves_their_other_columns(meters, write):
+    w = meters
+    for read in (column("note"), of_one("note"), column("reading"), of_one("reading")):
+        warm(read, w)
+    write(w)
+    assert is_hit(column("note"), w)
+    assert is_hit(of_one("note"), w)
+    assert cached(column("reading"), w) == [5, 5, 5]
+    assert cached(of_one("reading"), w) == [5]
+
+
+def test_a_row_that_goes_is_gone_for_who_reads_a_column_of_it(meters):
+    w = meters
+    read = lambda w: list(w.all(Meter).filter(pk=w.meter.pk).values_list("note"))  # noqa: E731
+    warm(read, w)
+    w.all(Meter).filter(reading=w.meter.reading).delete()
+    assert cached(read, w) == []
+
+
+@pytest.mark.parametrize("write", (by_orm, by_sql))
 @pytest.mark.parametrize("is_known", (True, False))
-def test_a_column_that_a_trigger_keeps_is_fresh(meters, is_known):
+def test_a_column_that_a_trigger_keeps_is_fresh(meters, is_known, write):
     w = meters
     create, drop = TRIGGERS[w.connection.vendor]
     w.execute(create)
@@ -74,7 +108,7 @@ def test_a_column_that_a_trigger_keeps_is_fresh(meters, is_known):
         if is_known:
             w.all(Meter).filter(pk=0).update(reading=0)
         warm(column("changed"), w)
-        w.all(Meter).update(reading=5)
+        write(w)
         assert cached(column("changed"), w) == [1, 1, 1]
     finally:
         w.execute(drop)

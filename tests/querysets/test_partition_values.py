@@ -4,8 +4,8 @@ import pytest
 from django.db.models import Value
 from django.db.models.functions import Concat, Lower
 
-from tests.querysets.world import World, cached, uncached, warm
-from tests.testapp.models import Medal, Post, Stamped
+from tests.querysets.world import World, cached, is_hit, uncached, warm
+from tests.testapp.models import Category, Comment, Medal, Post, Stamped
 
 
 @pytest.fixture
@@ -95,3 +95,60 @@ def test_a_partition_that_a_trigger_chooses(world):
         assert cached(read) == 1
     finally:
         w.execute(drop)
+
+
+# -- nothing is a value, too ---------------------------------------------------------------------
+def uncategorised(w):
+    return list(
+        w.all().filter(category__isnull=True).order_by("pk").values_list("title", flat=True)
+    )
+
+
+@pytest.fixture
+def posts(world):
+    world.all().filter(pk=0).update(views=0)  # asks which tables have triggers
+    warm(uncategorised, world)
+    return world
+
+
+@pytest.mark.parametrize(
+    "write",
+    (
+        lambda w: w.new(Post, author=w.ada, category=w.art, title="new"),
+        lambda w: w.all().filter(pk=w.one.pk).update(title="changed"),
+        lambda w: w.all().filter(category=w.art).update(title="changed"),
+        lambda w: w.all().filter(category=w.art).update(author=w.ada),
+    ),
+)
+def test_what_has_none_survives_what_has_one(posts, write):
+    write(posts)
+    assert is_hit(uncategorised, posts)
+
+
+@pytest.mark.parametrize(
+    "write",
+    (
+        lambda w: w.new(Post, author=w.ada, title="new"),
+        lambda w: w.all().bulk_create([Post(author=w.ada, title="new"), Post(author=w.bob, title="x")]),
+        lambda w: w.all().filter(pk=w.one.pk).update(category=None),
+        lambda w: w.all().filter(title="one").update(category=None),
+        lambda w: w.all().filter(pk=w.two.pk).update(category=w.art),
+        lambda w: w.all().filter(category__isnull=True).update(title="changed"),
+        lambda w: w.all().filter(category__isnull=True).delete(),
+        lambda w: w.all(Category).get(pk=w.art.pk).delete(),
+        lambda w: w.execute("UPDATE testapp_post SET category_id = NULL"),
+    ),
+)  # fmt: skip
+def test_what_has_none_is_fresh(posts, write):
+    before = uncached(uncategorised, posts)
+    write(posts)
+    assert cached(uncategorised, posts) == uncached(uncategorised, posts) != before
+
+
+def test_what_has_none_because_nothing_is_joined_is_no_partition(posts):
+    def unread(w):
+        return list(w.all().filter(comments__post__isnull=True).order_by("pk"))
+
+    warm(unread, posts)
+    posts.new(Comment, post=posts.two, text="new")
+    assert cached(unread, posts) == uncached(unread, posts) == []

@@ -43,6 +43,25 @@ def test_what_only_looks_like_a_change_is_none(sql):
     assert effect_of(sql, "postgresql").writes == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    (
+        ('UPDATE post SET a = 1, "B" = c + 1 FROM author x WHERE x.id = author_id', {"a", "b"}),
+        ("UPDATE post SET a = (SELECT 1 FROM author) RETURNING id", {"a"}),
+        ("UPDATE post SET (a, b) = (1, 2)", None),
+        ("UPDATE post SET a[1] = 2", None),
+        ("UPDATE post SET a.b = 2", None),
+        ("UPDATE post SET a = 1; UPDATE post SET b = 1", None),
+        ("WITH x AS (DELETE FROM author RETURNING *) UPDATE post SET a = 1", None),
+        ("INSERT INTO post (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1", None),
+        ("MERGE INTO post p USING x ON true WHEN MATCHED THEN UPDATE SET a = 1", None),
+        ("DELETE FROM post", None),
+    ),
+)
+def test_the_columns_of_an_update_are_known_where_it_does_nothing_else(sql, columns):
+    assert effect_of(sql, "postgresql").columns == columns
+
+
 def test_what_compilers_write_is_not_taken_for_handwriting():
     sql = (
         'SELECT "a"."x" FROM "a" INNER JOIN "b" ON ("a"."x" = "b"."y") , "c" WHERE "a"."x" IN (%s)'

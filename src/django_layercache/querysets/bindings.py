@@ -11,14 +11,26 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, fields
 from django.db.models.expressions import Col
 from django.db.models.fields import related_lookups
-from django.db.models.lookups import Exact, In, IntegerFieldExact
+from django.db.models.lookups import Exact, In, IntegerFieldExact, IsNull
 from django.db.models.sql.datastructures import Join
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, WhereNode
 
 from django_layercache.querysets.tables import table_of
 
-__all__ = ["MOST_ROWS", "Binding", "bindings_of", "bound_rows", "bound_to", "row_key", "target_of"]
+__all__ = [
+    "MOST_ROWS",
+    "Binding",
+    "bindings_of",
+    "bound_rows",
+    "bound_to",
+    "partition_keys",
+    "row_key",
+    "target_of",
+]
+
+#: The key of the partition of NULL. No value is spelt like this.
+NULL = "!"
 
 #: A query that names more rows than this depends on any row instead.
 MOST_ROWS = 50
@@ -34,6 +46,7 @@ _INTEGERS: tuple[type, ...] = (
 _TEXTS: tuple[type, ...] = (fields.CharField, fields.SlugField, fields.TextField)
 _EXACT: tuple[type, ...] = (Exact, IntegerFieldExact, related_lookups.RelatedExact)
 _IN: tuple[type, ...] = (In, related_lookups.RelatedIn)
+_IS_NULL: tuple[type, ...] = (IsNull, related_lookups.RelatedIsNull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,8 @@ def _bound_by_joins(query: Query, found: list[Binding]) -> Iterator[Binding]:
         ((parents_column, own_column),) = join.join_cols
         for field in table_of(join.table_name).partitions:
             for binding in found if field.column == own_column else ():
+                if NULL in binding.keys:
+                    continue  # which equals nothing
                 is_joined = (binding.alias, binding.field.column) == (
                     join.parent_alias,
                     parents_column,
@@ -99,11 +114,16 @@ def _bound_by_conditions(query: Query, connection: BaseDatabaseWrapper) -> Itera
         if type(lhs) is not Col or not _names_rows(lhs, query):
             continue
         values = _constants(condition)
+        if _is_null(condition) and lhs.alias == query.base_table:
+            values = [None]  # of a table that is joined it may be because nothing is
         if values is not None and len(values) <= MOST_ROWS:
-            keys = {row_key(lhs.target, value, connection) for value in values}
-            if None not in keys:
-                spelt = sorted(key for key in keys if key is not None)
-                yield Binding(lhs.alias, lhs.target, tuple(spelt), tuple(values))
+            keys = partition_keys(lhs.target, values, connection)
+            if keys is not None:
+                yield Binding(lhs.alias, lhs.target, tuple(sorted(keys)), tuple(values))
+
+
+def _is_null(condition: Any) -> bool:
+    return type(condition) in _IS_NULL and condition.rhs is True
 
 
 def _names_rows(column: Any, query: Query) -> bool:
@@ -137,6 +157,14 @@ def _of_primary_key(query: Query, bindings: Iterable[Binding]) -> Binding | None
         ),
         None,
     )
+
+
+def partition_keys(
+    field: Any, values: Iterable[Any], connection: BaseDatabaseWrapper
+) -> set[str] | None:
+    """How the *values* of *field* are spelt in tags; ``None`` if that is not known of one."""
+    keys = {NULL if value is None else row_key(field, value, connection) for value in values}
+    return None if None in keys else {key for key in keys if key is not None}
 
 
 def row_key(field: "Field[Any, Any]", value: Any, connection: BaseDatabaseWrapper) -> str | None:

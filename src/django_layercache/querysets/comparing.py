@@ -17,7 +17,13 @@ from django.db.models import JSONField
 from django.db.models.sql.compiler import SQLUpdateCompiler
 
 from django_layercache.querysets import policies
-from django_layercache.querysets.bindings import bindings_of, bound_to, row_key, target_of
+from django_layercache.querysets.bindings import (
+    bindings_of,
+    bound_to,
+    partition_keys,
+    row_key,
+    target_of,
+)
 from django_layercache.querysets.rowcounts import RowCount
 from django_layercache.querysets.tables import table_of
 from django_layercache.tags import table_name
@@ -96,9 +102,8 @@ class Before:
         values = [self.rows[key][field] for key in changed]
         if field in self.new:
             values.append(self.new[field])
-        # No reader is bound to NULL.
-        keys = {row_key(field, value, self.connection) for value in values if value is not None}
-        return None if None in keys else frozenset(key for key in keys if key is not None)
+        keys = partition_keys(field, values, self.connection)
+        return None if keys is None else frozenset(keys)
 
 
 def to_look_at(compiler: SQLUpdateCompiler) -> tuple[Any, ...]:

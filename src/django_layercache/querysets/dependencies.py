@@ -187,8 +187,7 @@ def tags_of_read(compiler: SQLCompiler, shape: Shape, database: str) -> Wanted:
     if _lies_somewhere(compiler, of_tables.is_narrow, rows, shape):
         wanted += (tags.places(database, table) for table in sorted(shape.tables))
     if rows:
-        wanted.append(tags.epoch(database, main))
-        wanted += (tags.row(database, main, row) for row in rows)
+        wanted += of_tables.rows(main, rows)
         wanted.append(tags.which_rows(database, main))
     return Wanted(tuple(wanted), rows, general, besides, place)
 
@@ -218,16 +217,20 @@ class _OfTables:
         shape, columns = self._shape, self._shape.columns.get(table)
         is_narrow = self.is_narrow and columns is not None and table in shape.narrow
         if table in self._partitions:
-            return self._of_partitions(table, self._partitions[table], is_narrow)
+            binding = self._partitions[table]
+            return self._of_keys(table, binding.field.column, binding.keys, is_narrow)
         is_looked_up = table in self._looked_up and columns is not None
         if is_looked_up and (is_narrow or table not in shape.narrow):
-            return (
-                tags.epoch(self._database, table),
-                *_columns(self._database, table, columns or ()),
-            )
+            which = tags.which_rows_of(self._database, table, tags.KEY, tags.UNKNOWN)
+            return (which, *_columns(self._database, table, columns or ()))
         if is_narrow:
             return self._narrow(table, columns or ())
         return (tags.any_row(self._database, table),)
+
+    def rows(self, table: str, keys: Tags) -> Tags:
+        """Of a query that is bound to the rows *keys*."""
+        has_order = self.is_narrow or len(keys) == 1 == len(self._shape.tables)
+        return self._of_keys(table, tags.KEY, keys, has_order and table in self._shape.narrow)
 
     def general(self, table: str) -> tuple[str, Tags]:
         """What stands for any change, and what for those of rows that are not in the result."""
@@ -242,13 +245,22 @@ class _OfTables:
         which = tags.which_rows(self._database, table)
         return (which, *_columns(self._database, table, columns))
 
-    def _of_partitions(self, table: str, binding: Binding, is_narrow: bool) -> Tags:
-        column, keys = binding.field.column, (tags.UNKNOWN, *binding.keys)
+    def _of_keys(self, table: str, column: str, keys: Tags, is_narrow: bool) -> Tags:
+        """Of the partitions *keys* by *column*: what is read of them, if that is little."""
         columns = self._shape.columns.get(table, ())
-        if is_narrow and len(keys) * (1 + len(columns)) <= MOST_TAGS_OF_PARTITIONS:
-            of_keys = (_of_partition(self._database, table, column, key, columns) for key in keys)
-            return tuple(chain.from_iterable(of_keys))
-        return tuple(tags.partition(self._database, table, column, key) for key in keys)
+        if is_narrow and (1 + len(keys)) * (1 + len(columns)) <= MOST_TAGS_OF_PARTITIONS:
+            all_keys = (tags.UNKNOWN, *keys)
+            return tuple(
+                chain.from_iterable(
+                    _of_partition(self._database, table, column, key, columns) for key in all_keys
+                )
+            )
+        if column == tags.KEY:
+            epoch = tags.epoch(self._database, table)
+            return (epoch, *(tags.row(self._database, table, key) for key in keys))
+        return tuple(
+            tags.partition(self._database, table, column, key) for key in (tags.UNKNOWN, *keys)
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -259,7 +271,7 @@ def _columns(database: str, table: str, names: Names) -> Tags:
 @lru_cache(maxsize=4096)
 def _of_partition(database: str, table: str, column: str, key: str, names: Names) -> Tags:
     """Of a partition: which rows there are, and what they have in the columns *names*; in its own it is the key."""
-    own = tags.table_name(column)
+    own = None if column == tags.KEY else tags.table_name(column)
     return (
         tags.which_rows_of(database, table, column, key),
         *(tags.column_of(database, table, column, key, name) for name in names if name != own),

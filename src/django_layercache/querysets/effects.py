@@ -22,7 +22,8 @@ class Effect:
     ``may_end``: one of several statements may end the open transaction, and another one begin the
     next. ``calls``: the functions of which nobody knows what they do; but for them, ``own_reads`` and
     ``own_writes`` would be all. ``databases`` are made or dropped, whole, by these names.
-    ``savepoint`` is the name of that which is made or released.
+    ``savepoint`` is the name of that which is made or released. ``columns`` are those that get other
+    values, where that is all that it does to the one table of ``writes``.
     """
 
     reads: Tables | None = _NONE
@@ -39,6 +40,7 @@ class Effect:
     own_writes: Tables = _NONE
     databases: frozenset[str] = frozenset()
     savepoint: str = ""
+    columns: frozenset[str] | None = None
 
     @property
     def changes_nothing(self) -> bool:

@@ -64,7 +64,8 @@ def parse(sql: str, vendor: str) -> Effect | None:
             writes.update(targets)
             if isinstance(node, (exp.Delete, exp.Merge, exp.TruncateTable)) or _replaces(node):
                 deletes.update(targets)
-    effect = Effect(frozenset(reads), frozenset(writes), frozenset(deletes))
+    columns = _updated(statements[0]) if len(statements) == 1 else None
+    effect = Effect(frozenset(reads), frozenset(writes), frozenset(deletes), columns=columns)
     return effect.calling(unknown_functions(calls))
 
 
@@ -117,6 +118,20 @@ def _targets(node: Any) -> Iterator[str]:
             yield from (_name(table) for table in _tables(join))
         for table in node.args.get("tables") or ():
             yield _name(table)
+
+
+def _updated(statement: Any) -> frozenset[str] | None:
+    """The columns that *statement* sets, if it is an UPDATE of one table and nothing else."""
+    writing = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into)
+    is_all = isinstance(statement, exp.Update) and len([*statement.find_all(*writing)]) == 1
+    if not is_all or len([*_targets(statement)]) != 1:
+        return None
+    columns = [one.this for one in statement.expressions if isinstance(one, exp.EQ)]
+    if len(columns) < len(statement.expressions):
+        return None
+    if not all(isinstance(column, exp.Column) and not column.table for column in columns):
+        return None  # several at once, or a part of one
+    return frozenset(table_name(column.name) for column in columns)
 
 
 def _truncates_others(node: Any) -> bool:

@@ -148,7 +148,9 @@ def disturbing(connection: BaseDatabaseWrapper, table: str) -> None:
     """Before an INSERT or a DELETE: what the transaction reads of single rows of *table* is its own until COMMIT."""
     state = state_of(connection)
     if state.in_transaction:
-        state.inserted.add(tags.epoch(state.database, table))
+        database = state.database
+        state.inserted.add(tags.epoch(database, table))
+        state.inserted.add(tags.which_rows_of(database, table, tags.KEY, tags.UNKNOWN))
 
 
 @contextmanager

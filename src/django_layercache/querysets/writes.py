@@ -1,6 +1,7 @@
 """The tags that a statement changes: of the ORM by its compiler, of raw SQL by its text."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,7 +13,7 @@ from django.db.models.sql.subqueries import DeleteQuery, InsertQuery, UpdateQuer
 
 from django_layercache import tags
 from django_layercache.querysets import policies, triggered
-from django_layercache.querysets.bindings import MOST_ROWS, bindings_of, bound_rows, row_key
+from django_layercache.querysets.bindings import MOST_ROWS, bindings_of, bound_rows, partition_keys
 from django_layercache.querysets.comparing import Difference
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.databases import Database
@@ -73,11 +74,14 @@ def tags_of_rows(
     yield tags.any_row(database, table)
     if rows is None:
         yield tags.epoch(database, table)
+        yield from _more_of(database, table, tags.KEY, tags.UNKNOWN, columns)
     else:
-        yield from (tags.row(database, table, row) for row in rows)
+        for row in rows:
+            yield tags.row(database, table, row)
+            yield from _more_of(database, table, tags.KEY, row, columns)
         if columns is None:
             if described.columns is None or len(described.columns) > MOST_COLUMNS:
-                yield tags.epoch(database, table)
+                yield tags.which_rows_of(database, table, tags.KEY, tags.UNKNOWN)
             else:
                 yield from (tags.column(database, table, one) for one in described.columns)
     if columns:
@@ -87,22 +91,20 @@ def tags_of_rows(
     for field in described.partitions:
         name = str(field.column)
         keys = (known or {}).get(name)
-        yield from _of_partitions(
-            database, table, name, (tags.UNKNOWN,) if keys is None else keys, columns
-        )
+        is_moved = columns and tags.table_name(name) in columns
+        for key in (tags.UNKNOWN,) if keys is None else keys:
+            yield tags.partition(database, table, name, key)
+            yield from _more_of(database, table, name, key, None if is_moved else columns)
 
 
-def _of_partitions(
-    database: str, table: str, column: str, keys: Iterable[str], columns: Collection[str] | None
+def _more_of(
+    database: str, table: str, column: str, key: str, columns: Collection[str] | None
 ) -> Iterator[str]:
-    """What a change of *columns* changes in the partitions *keys* by *column*."""
-    stay_there = columns and tags.table_name(column) not in columns
-    for key in keys:
-        yield tags.partition(database, table, column, key)
-        if stay_there:
-            yield from (tags.column_of(database, table, column, key, one) for one in columns or ())
-        else:
-            yield tags.which_rows_of(database, table, column, key)
+    """What changes in the partition *key* by *column*: its *columns*, or which rows there are."""
+    if columns:
+        yield from (tags.column_of(database, table, column, key, one) for one in columns)
+    else:
+        yield tags.which_rows_of(database, table, column, key)
 
 
 def tags_of_difference(compiler: SQLCompiler, found: Difference | None) -> set[str] | None:
@@ -136,6 +138,11 @@ def tags_of_effect(effect: Effect, connection: BaseDatabaseWrapper) -> set[str]:
     database = state_of(connection).database
     if effect.writes is None or any(map(policies.may_be_view, effect.writes)):
         return {tags.database(database), *_databases(effect, connection)}
+    if effect.columns and not effect.deletes and len(effect.writes) == 1:
+        (table,) = effect.writes
+        is_triggered = triggered.may_be(table, connection)
+        columns = None if is_triggered else _settable(table, effect.columns)
+        return set(tags_of_rows(database, table, None, {}, columns))
     tables = set(effect.writes)
     for table in effect.deletes:
         for model in table_of(table).models:
@@ -188,24 +195,12 @@ def _keys_of(
     """The partitions that *instances* are put into; ``None`` if one of them cannot be told."""
     if type(field).pre_save is not Field.pre_save:
         return None  # a field of somebody's own that will yet say it
-    keys: set[str] = set()
-    for instance in instances:
-        value = getattr(instance, field.attname, None)
-        if value is None:
-            continue  # no reader is bound to NULL
-        key = _key_of(field, value, connection)
-        if key is None or len(keys) > MOST_ROWS:
-            return None
-        keys.add(key)
-    return keys
-
-
-def _key_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
-    if hasattr(value, "resolve_expression"):
-        return None  # the database computes it
     try:
-        return row_key(field, field.get_prep_value(value), connection)
-    except Exception:  # the statement itself will raise it
+        values = {getattr(instance, field.attname, None) for instance in instances}
+        if len(values) > MOST_ROWS or any(hasattr(value, "resolve_expression") for value in values):
+            return None  # too many, or the database computes one
+        return partition_keys(field, map(field.get_prep_value, values), connection)
+    except Exception:  # what is wrong with one, the statement itself will raise
         return None
 
 
@@ -227,13 +222,18 @@ def _bound(
     }
 
 
-def _updated(query: UpdateQuery) -> set[str] | None:
+def _updated(query: UpdateQuery) -> Collection[str] | None:
     """The columns to which an UPDATE gives other values; ``None`` if it may do more."""
     columns = {tags.table_name(field.column) for field, _, _ in query.values}  # type: ignore[attr-defined]
-    known = table_of(query.get_meta().db_table)
-    if known.columns is None or not columns.isdisjoint(_key_columns(query)):
+    return _settable(query.get_meta().db_table, columns)
+
+
+def _settable(table: str, columns: AbstractSet[str]) -> Collection[str] | None:
+    """*columns*, and what the database computes from them; ``None`` if they are more than that, or many."""
+    known = table_of(table)
+    if known.columns is None or not columns <= known.columns:
         return None
-    columns |= known.generated
+    columns = columns | known.generated
     return columns if len(columns) <= MOST_COLUMNS else None
 
 

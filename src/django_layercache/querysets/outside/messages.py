@@ -7,7 +7,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_layercache.querysets import policies
-from django_layercache.querysets.bindings import row_key
+from django_layercache.querysets.bindings import partition_keys
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.tables import table_of
 from django_layercache.querysets.writes import tags_of_rows
@@ -67,8 +67,4 @@ def _keys(
     values = columns.get(field.column)
     if not isinstance(values, list):
         return None
-    # No reader is bound to NULL.
-    keys = {
-        row_key(field, field.to_python(value), connection) for value in values if value is not None
-    }
-    return None if None in keys else {key for key in keys if key is not None}
+    return partition_keys(field, [field.to_python(value) for value in values], connection)
