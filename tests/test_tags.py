@@ -59,7 +59,7 @@ def _of_a_table():
 
 @pytest.mark.parametrize(("function", "rest"), list(_of_a_table()))
 def test_a_tenant_is_in_the_tags_of_its_own_tables_and_in_no_others(function, rest, monkeypatch):
-    monkeypatch.setattr(tags, "_has_tenants", lambda table: table == "own")
+    monkeypatch.setattr(tags, "_tables_of_tenants", lambda: {"own"})
     plain = function("0123abcd", "own", *rest)
     assert function("0123abcd@acme", "own", *rest) == plain.replace(":own", ":own@acme")
     assert function("0123abcd@acme", "all", *rest) == function("0123abcd", "all", *rest)
@@ -67,7 +67,7 @@ def test_a_tenant_is_in_the_tags_of_its_own_tables_and_in_no_others(function, re
 
 @pytest.mark.parametrize(("function", "rest"), list(_of_a_table()))
 def test_what_a_tenant_changes_is_changed_for_those_who_have_none(function, rest, monkeypatch):
-    monkeypatch.setattr(tags, "_has_tenants", lambda table: table == "own")
+    monkeypatch.setattr(tags, "_tables_of_tenants", lambda: {"own"})
     tag, plain = (function(db, "own", *rest) for db in ("0123abcd@acme", "0123abcd"))
     assert set(tags.widened([tag])) == {tag, plain}
     assert set(tags.widened([plain])) == {plain, "0123abcd:"}

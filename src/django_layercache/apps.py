@@ -20,7 +20,7 @@ class LayerCacheConfig(AppConfig):
         from django_layercache.querysets.isolation import current_isolation, sees_snapshot
         from django_layercache.querysets.outbox import DatabaseOutbox
         from django_layercache.querysets.postgres import PostgresTransactions
-        from django_layercache.querysets.tenanted import has_tenants
+        from django_layercache.querysets.tenanted import tables_of_tenants
 
         engines.parts.update(
             isolation=current_isolation,
@@ -28,6 +28,6 @@ class LayerCacheConfig(AppConfig):
             transactions=PostgresTransactions.of_settings(),
         )
         engines.sees_snapshot = sees_snapshot
-        tags.let_tenants_have(has_tenants)
+        tags.let_tenants_have(tables_of_tenants)
         seams.install()
         register_checks()

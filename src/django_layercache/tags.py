@@ -46,6 +46,7 @@ Which of these a read uses is decided in :mod:`django_layercache.querysets.plans
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 __all__ = [
@@ -166,19 +167,20 @@ def is_of_database(tag: str, db: str) -> bool:
 
 # -- tenants ------------------------------------------------------------------------------------
 
-_has_tenants: Callable[[str], bool] = lambda table: False  # noqa: E731
+_tables_of_tenants: Callable[[], AbstractSet[str]] = frozenset
 
 
-def let_tenants_have(has_tenants: Callable[[str], bool]) -> None:
-    """*has_tenants* says of a table, as it stands in tags, whether each tenant has rows of its own in it."""
-    global _has_tenants
-    _has_tenants = has_tenants
+def let_tenants_have(tables: Callable[[], AbstractSet[str]]) -> None:
+    """*tables* says in which tables, as they stand in tags, each tenant has rows of its own."""
+    global _tables_of_tenants
+    _tables_of_tenants = tables
 
 
 def _of(db: str, table: str) -> str:
     name = table_name(table)
     content, _, tenant = db.partition("@")
-    return f"{content}:{name}@{tenant}" if tenant and _has_tenants(name) else f"{content}:{name}"
+    has_tenants = tenant and name in _tables_of_tenants()
+    return f"{content}:{name}@{tenant}" if has_tenants else f"{content}:{name}"
 
 
 def _content(db: str) -> str:
@@ -190,10 +192,11 @@ def widened(changed: Iterable[str]) -> Iterator[str]:
 
     Who has no tenant may have read any tenant's rows, and may have changed any tenant's.
     """
+    tables = _tables_of_tenants()
     for tag in changed:
         yield tag
-        match = _TABLE.match(tag)
-        if match is not None and _has_tenants(match[2]):
+        match = _TABLE.match(tag) if tables else None
+        if match is not None and match[2] in tables:
             yield match[1] if match[3] is None else f"{match[1]}{match[2]}{match[4] or ''}"
 
 

@@ -314,3 +314,19 @@ def test_a_transaction_sees_what_it_has_not_changed(world):
         world.one.save()
         assert is_hit(titles, world)
         assert outcomes(views, world) == ["bypass"]
+
+
+def test_what_is_read_while_it_runs_is_its_own(world):
+    seen = []
+
+    def read():
+        seen.append((outcomes(titles, world), cached(titles, world)[0]))
+
+    warm(titles, world)
+    with suppress(ZeroDivisionError), transaction.atomic(world.alias):
+        with around_statements(world.connection, "UPDATE", after=read):
+            rename(world)
+        raise ZeroDivisionError
+    assert seen == [(["bypass"], "changed")]
+    assert cached(titles, world)[0] == "one"
+    assert is_hit(titles, world)

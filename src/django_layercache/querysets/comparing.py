@@ -126,11 +126,11 @@ def to_look_at(compiler: SQLUpdateCompiler) -> tuple[Any, ...]:
     return keys if len(keys) <= MOST_ROWS else ()
 
 
-def look(compiler: SQLUpdateCompiler, keys: tuple[Any, ...]) -> Before | None:
+def look(compiler: SQLUpdateCompiler, keys: tuple[Any, ...]) -> Before:
     """Read the rows that the UPDATE of *compiler* may touch, and keep others from changing them until COMMIT.
 
-    ``None`` if they cannot be told apart. Raises what the UPDATE would raise, such as
-    :exc:`~django.db.OperationalError` if it waits too long for them.
+    Raises what the UPDATE would raise, such as :exc:`~django.db.OperationalError` if it waits too
+    long for them.
     """
     connection, meta = compiler.connection, compiler.query.get_meta()
     new = dict(_values(compiler.query))
@@ -138,13 +138,11 @@ def look(compiler: SQLUpdateCompiler, keys: tuple[Any, ...]) -> Before | None:
     fields = list(dict.fromkeys([meta.pk, *values, *table_of(meta.db_table).partitions]))
     found = _read(compiler, meta.db_table, fields, keys)
     rows = {row_key(meta.pk, row[meta.pk], connection): row for row in found}
-    if None in rows:
-        return None
     return Before(
-        rows={str(key): row for key, row in rows.items()},
+        rows={key: row for key, row in rows.items() if key is not None},
         new=values,
         expressions=frozenset(new.keys() - values.keys()),
-        is_complete=len(found) == len(keys),
+        is_complete=len(rows.keys() - {None}) == len(keys),
         connection=connection,
         table=meta.db_table,
     )

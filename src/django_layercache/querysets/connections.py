@@ -29,7 +29,7 @@ class ConnectionState:
     __slots__ = (
         "__weakref__", "_database", "begun_by", "connection", "ended", "has_outbox", "inserted",
         "raw_transaction", "replayed", "role_changed", "savepoints", "schema_changed", "sight",
-        "touches", "write",
+        "touches", "underway", "write",
     )  # fmt: skip
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -45,6 +45,8 @@ class ConnectionState:
         self.write: Write | None = None
         #: How many statements have changed something, to tell one from the next.
         self.touches = 0
+        #: How many are running of which it will be known afterwards what they have changed.
+        self.underway = 0
         #: The epochs of the tables into which the open transaction has inserted. That is no
         #: change of any row that others know, but its own reads find rows that only it has.
         self.inserted: set[str] = set()
@@ -119,12 +121,10 @@ class ConnectionState:
             return set()
         return added
 
-    def untouch(self, added: set[str], touches: int) -> bool:
-        """The statement that *added* these has not changed them; ``False`` if another came after *touches*."""
-        if self.write is None or self.touches != touches:
-            return False
-        self.write.dirty -= added
-        return True
+    def untouch(self, added: set[str], touches: int) -> None:
+        """The statement that *added* these has changed nothing, unless another came after *touches*."""
+        if self.write is not None and self.touches == touches:
+            self.write.dirty -= added
 
     def remember_savepoint(self, sid: str) -> None:
         """The savepoint *sid* was made."""

@@ -95,10 +95,12 @@ class TransactionIsolation:
 
     @property
     def has_written(self) -> bool:
-        return any(state.dirty for state in self._states)
+        return any(state.dirty or state.underway for state in self._states)
 
     def objection(self, states: Mapping[str, TokenState]) -> str | None:
         for state in self._states:
+            if state.underway:
+                return "a statement is changing something in this transaction"
             changed = (state.dirty | state.inserted).intersection(states)
             if changed:
                 return f"changed in this transaction: {', '.join(tags.readable(changed))}"

@@ -13,7 +13,7 @@ The patches keep signatures, return types and errors; they connect no signal rec
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -33,10 +33,9 @@ from django_layercache.querysets import (
     triggered,
     twophase,
 )
-from django_layercache.querysets.comparing import Before, look, to_look_at
+from django_layercache.querysets.comparing import look, to_look_at
 from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.isolation import has_begun
-from django_layercache.querysets.rowcounts import RowCount
 from django_layercache.querysets.watching import dealt_with, is_dealt_with, is_ours, not_dealt_with
 from django_layercache.querysets.writes import tags_of_difference, tags_of_write
 
@@ -108,21 +107,13 @@ def _install_compilers() -> None:
             return original(self, returning_fields)  # calls the other one
 
 
-def _execute_write(
-    original: Any, self: Any, *args: Any, before: Before | None = None, **kwargs: Any
-) -> Any:
+def _execute_write(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     connection = _connected(self)
     is_triggered = triggered.may_be(self.query.get_meta().db_table, connection)
     changed = tags_of_write(self, is_triggered=is_triggered)
-
-    def really_changed(count: RowCount) -> Collection[str] | None:
-        return None if before is None else tags_of_difference(self, before.difference(count))
-
     try:
         # A trigger may do something else instead, and say that no row was changed.
-        with transactions.writing(
-            connection, changed, is_counted=not is_triggered, really_changed=really_changed
-        ):
+        with transactions.writing(connection, changed, is_counted=not is_triggered):
             return original(self, *args, **kwargs)
     finally:
         triggered.learn(connection)
@@ -135,7 +126,13 @@ def _execute_update(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     if not rows:
         return _execute_write(original, self, *args, **kwargs)
     with transactions.of_its_own(connection):
-        return _execute_write(original, self, *args, before=look(self, rows), **kwargs)
+        before = look(self, rows)
+        with transactions.comparing(
+            connection,
+            lambda count: tags_of_difference(self, before.difference(count)),
+            lambda: tags_of_write(self, is_triggered=False),
+        ):
+            return original(self, *args, **kwargs)
 
 
 def _execute_insert(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -6,12 +6,7 @@ from django_layercache import conf
 from django_layercache.querysets.tables import Models, of_all_models
 from django_layercache.tags import table_name
 
-__all__ = ["has_tenants"]
-
-
-def has_tenants(table: str) -> bool:
-    """Whether *table*, as it stands in tags, is one of them."""
-    return table in _tables()
+__all__ = ["tables_of_tenants"]
 
 
 def _tables_of(models: Models, names: Iterable[str]) -> frozenset[str]:
@@ -25,4 +20,5 @@ def _tables_of(models: Models, names: Iterable[str]) -> frozenset[str]:
     )
 
 
-_tables = of_all_models(lambda: conf.get("TENANT_MODELS"), _tables_of)
+#: As they stand in tags.
+tables_of_tenants = of_all_models(lambda: conf.get("TENANT_MODELS"), _tables_of)

@@ -24,6 +24,7 @@ __all__ = [
     "at_once",
     "closing",
     "committing",
+    "comparing",
     "disturbing",
     "is_open",
     "is_sound",
@@ -43,13 +44,11 @@ def writing(
     changed: Collection[str],
     *,
     is_counted: bool = False,
-    really_changed: Callable[[RowCount], Collection[str] | None] | None = None,
 ) -> Iterator[None]:
     """Around a statement that changes the tags *changed*.
 
     In a transaction they are dirty from now on, unless it *is_counted* how many rows it changes, and
-    there are none; or unless *really_changed* knows better afterwards. In autocommit the statement is the
-    transaction: marks before, release after.
+    there are none. In autocommit the statement is the transaction: marks before, release after.
     """
     if is_ours():
         yield
@@ -63,13 +62,38 @@ def writing(
     touches = state.touches
     with dealt_with(), rowcounts.counting() as count:
         yield
-    really = really_changed(count) if really_changed is not None else None
     if is_counted and count.is_zero:
-        really = ()
-    if really is not None and state.untouch(added, touches):
-        state.touch(really)
+        state.untouch(added, touches)
     elif following := tags_that_follow(changed, connection):
         state.touch(following)
+
+
+@contextmanager
+def comparing(
+    connection: BaseDatabaseWrapper,
+    difference: Callable[[RowCount], Collection[str] | None],
+    otherwise: Callable[[], Collection[str]],
+) -> Iterator[None]:
+    """Around an UPDATE whose *difference* is known afterwards: the tags that it has changed.
+
+    *Otherwise*, if that is ``None`` or the statement fails, it has changed others.
+    """
+    state = state_of(connection)
+    if not state.in_transaction:  # as far as we know
+        with writing(connection, otherwise()):
+            yield
+        return
+    state.underway += 1
+    try:
+        with dealt_with(), rowcounts.counting() as count:
+            yield
+    except BaseException:
+        state.touch(otherwise())
+        raise
+    finally:
+        state.underway -= 1
+    changed = difference(count)
+    state.touch(otherwise() if changed is None else changed)
 
 
 @contextmanager
