@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext, suppress
 
+import psycopg
 import pytest
 from django.core.handlers.base import BaseHandler
 from django.db import OperationalError, connections, transaction
@@ -9,16 +10,10 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from django_layercache import cached_queries, trace
-from tests.querysets.conftest import SQLITE, use_store
+from tests.querysets.conftest import POSTGRES, SQLITE
 from tests.querysets.test_transactions import Undo, rename, titles
 from tests.querysets.world import World, cached, elsewhere, is_hit, uncached, warm
 from tests.testapp.models import Post
-
-
-@pytest.fixture
-def postgres(request, settings):
-    use_store(request, settings, "redis")
-    return World("postgres")
 
 
 @pytest.fixture
@@ -76,7 +71,7 @@ def show(request, alias):
         return HttpResponse(", ".join(found))
 
 
-def test_sites_with_atomic_requests_get_hits(world, monkeypatch):
+def assert_requests_get_hits(world, monkeypatch):
     monkeypatch.setitem(connections.settings[world.alias], "ATOMIC_REQUESTS", True)
 
     def ask(query=""):
@@ -92,6 +87,22 @@ def test_sites_with_atomic_requests_get_hits(world, monkeypatch):
     assert ask("?rename")[0] == "changed"
     assert ask() == ("changed", ["miss"])
     assert ask() == ("changed", ["hit"])
+    world.connection.close()
+
+
+def test_sites_with_atomic_requests_get_hits(world, monkeypatch):
+    assert_requests_get_hits(world, monkeypatch)
+
+
+@POSTGRES.marks[0]
+@pytest.mark.parametrize("level", ("REPEATABLE_READ", "SERIALIZABLE"))
+def test_so_do_those_whose_requests_read_snapshots(redis_store, settings, monkeypatch, level):
+    hits = {"DATABASES": {"postgres": {"serializable_hits": True}}}
+    settings.LAYERCACHE = {**settings.LAYERCACHE, **hits}
+    world = World("postgres")
+    options = {"isolation_level": psycopg.IsolationLevel[level]}
+    monkeypatch.setitem(world.connection.settings_dict, "OPTIONS", options)
+    assert_requests_get_hits(world, monkeypatch)
 
 
 # -- SQLite's rollback journal ---------------------------------------------------------------------

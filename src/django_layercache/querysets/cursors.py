@@ -150,10 +150,8 @@ def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any])
     if effect.control == "prepare":
         twophase.leave_tags(state)
     if effect.control in {"commit", "rollback", "prepare"}:
-        ending = (
-            transactions.committing if effect.control == "commit" else transactions.rolling_back
-        )
-        with ending(connection):
+        how = transactions.committing if effect.control == "commit" else transactions.rolling_back
+        with transactions.ending(connection, how):
             result = execute()
         state.raw_transaction = effect.chains
         return result

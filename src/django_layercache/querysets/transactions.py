@@ -4,7 +4,7 @@ Everything here is called from :mod:`django_layercache.querysets.seams`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from django.db import InterfaceError, InternalError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,6 +26,7 @@ __all__ = [
     "committing",
     "comparing",
     "disturbing",
+    "ending",
     "is_open",
     "is_sound",
     "of_its_own",
@@ -204,17 +205,27 @@ def perhaps_ending(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> I
     state = state_of(connection)
     state.touch(changed)
     changed = set(state.dirty)
+    with ending(connection, committing), dealt_with():
+        yield
+    if is_open(connection):
+        state.raw_transaction = True
+        state.touch(changed)
+
+
+Ending = Callable[[BaseDatabaseWrapper], AbstractContextManager[None]]
+
+
+@contextmanager
+def ending(connection: BaseDatabaseWrapper, how: Ending) -> Iterator[None]:
+    """Around SQL that ends the transaction as *how* expects it to: nobody says ROLLBACK after a COMMIT that fails."""
     try:
-        with committing(connection), dealt_with():
+        with how(connection):
             yield
     except BaseException as error:
         if not is_open(connection) and _has_certainly_ended(connection, error):
             with rolling_back(connection):
                 pass
         raise
-    if is_open(connection):
-        state.raw_transaction = True
-        state.touch(changed)
 
 
 @contextmanager
