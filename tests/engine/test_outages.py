@@ -296,6 +296,19 @@ def test_the_log_says_once_that_the_store_is_away_and_once_that_it_is_back(
     ]
 
 
+def test_the_log_says_why_where_a_write_has_found_out(
+    engine: Engine, store: FailingStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.away = {"mark"}
+    write = engine.new_write()
+    write.touch(["a"])
+    write.mark()
+    engine.outages.owe()
+    assert caplog.messages[0].startswith("The store is away: away. ")
+    write.release()
+    until_paid(engine)
+
+
 def test_async_code_bypasses_a_store_that_is_away() -> None:
     import asyncio
 

@@ -44,6 +44,8 @@ class Outages:
         self._announced = self._complained = False
         #: Why the store is not trusted, as far as anybody knows.
         self.why = ""
+        #: What kept the latest marks from being placed.
+        self._latest = ""
         #: How many commits of this outage are in no outbox, by where they were.
         self._not_left: Counter[str] = Counter()
         self._unmarked: WeakSet[Any] = WeakSet()
@@ -118,10 +120,11 @@ class Outages:
             self._not_left[where] += 1
             return self._not_left[where] == 1
 
-    def hold(self, write: Any) -> None:
-        """*write* is going to commit without marks: no debt ends before it has told the store."""
+    def hold(self, write: Any, error: StoreUnavailable) -> None:
+        """*write* is going to commit without marks, for *error*: no debt ends before it has told the store."""
         with self._lock:
             self._unmarked.add(write)
+            self._latest = str(error)
 
     def let_go(self, write: Any) -> None:
         """*write* has released, or given up."""
@@ -195,7 +198,8 @@ class Outages:
 
     def _announce(self) -> None:
         error = sys.exception()  # that it is away was caught, as a rule, by our caller
-        why = f": {str(error).rstrip('.')}" if isinstance(error, StoreUnavailable) else ""
+        said = str(error) if isinstance(error, StoreUnavailable) else self._latest
+        why = f": {said.rstrip('.')}" if said else ""
         self.why = f"the store is away{why}"
         if not self._announced:
             self._announced = True

@@ -67,9 +67,9 @@ class Write:
         self._marked = frozenset(self.dirty)
         try:
             self._store.mark(self._writer, self._marked, self._lease)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             self._is_unmarked = True
-            self._outages.hold(self)
+            self._outages.hold(self, error)
             return sorted(self._marked)
         return []
 
