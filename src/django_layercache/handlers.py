@@ -4,6 +4,7 @@ The engine is made when it is first asked for, and made anew when a setting that
 from changes (test suites do that).
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -42,6 +43,8 @@ NEAR_BYTES = 64 * 1024 * 1024
 
 #: How long the first one who asks for the engine waits for the outbox to be read, in seconds.
 FIRST_PATIENCE = 5.0
+#: The same on an event loop, where nobody else comes by meanwhile. Until it is read, everything is built.
+FIRST_PATIENCE_ON_A_LOOP = 0.25
 
 
 class EngineHandler:
@@ -86,7 +89,8 @@ class EngineHandler:
                 return self._engine
             engine = self._engine = self._new_engine()
         if engine.outages.in_debt:
-            engine.outages.settle_first(FIRST_PATIENCE)
+            patience = FIRST_PATIENCE_ON_A_LOOP if _is_on_a_loop() else FIRST_PATIENCE
+            engine.outages.settle_first(patience)
         return engine
 
     def _new_engine(self) -> Engine:
@@ -202,6 +206,14 @@ def _is_meant(holder: Any) -> bool:
         if "CACHES" in vars(holder):
             return False
         holder = holder.default_settings
+    return True
+
+
+def _is_on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
     return True
 
 

@@ -3,6 +3,10 @@
 Not each process looks, but one of all that use the store and the same outboxes: whoever has looked
 leaves a note in the store, which is gone when it is time to look again. A look is a thread and a
 connection to each database, which is no little in a site of many processes.
+
+Why not with less: a connection that is kept keeps others from dropping the database (test suites do
+that), and is one more for each process; the connection of whoever reads is open only where there is
+something to read, and a query on it would be seen by whoever counts the queries of a view.
 """
 
 import asyncio
