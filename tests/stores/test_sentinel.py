@@ -1,6 +1,7 @@
 """A primary that a Sentinel looks after, given up for another one."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -141,8 +142,7 @@ def test_a_primary_counts_until_enough_of_its_sentinels_can_have_lost_their_pati
     monkeypatch.setattr(sentinels.Primary, "_ask", lambda self, sentinel: next(asked))
     manager = Sentinel([("127.0.0.1", 1)] * len(states))
     primary = sentinels.Primary(SentinelConnectionPool("shop", manager))
-    (ip, _), left = primary.find()
-    assert (ip, left) == ("b" if LATER in states else "a", patience)
+    assert primary.find() == (("b" if LATER in states else "a", 1), patience)
 
 
 def test_a_project_may_say_itself_at_which_address_the_primary_is(
@@ -150,7 +150,8 @@ def test_a_project_may_say_itself_at_which_address_the_primary_is(
 ) -> None:
     monkeypatch.setattr(sentinels.Primary, "_ask", lambda self, sentinel: STATE)
     manager = Sentinel([("127.0.0.1", 1)], force_master_ip="c")
-    assert sentinels.Primary(SentinelConnectionPool("shop", manager)).find()[0] == ("c", 1)
+    primary = sentinels.Primary(SentinelConnectionPool("shop", manager))
+    assert primary.get_master_address() == ("c", 1)
 
 
 def test_sentinels_are_asked_now_and_then_only(
@@ -164,7 +165,34 @@ def test_sentinels_are_asked_now_and_then_only(
     store = new_store()
     for _ in range(20):
         store.read(None, ["a"])
-    assert len(asked) == 2  # for the address, and by the connection
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("awaited", (False, True))
+def test_a_sentinel_that_hangs_keeps_nobody_waiting_but_who_asks_it(
+    awaited: bool, new_store: Callable[[], RedisStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentinels, "ASK_EVERY", 0.0)
+    monkeypatch.setattr(sentinels, "_patience", lambda state: 60.0)
+    store, find = new_store(), sentinels.Primary.find
+    asking, answers = threading.Event(), threading.Event()
+
+    def hang(self: sentinels.Primary) -> Any:
+        asking.set()
+        assert answers.wait(10), "everybody waits"
+        return find(self)
+
+    async def story() -> None:
+        await store.aread(None, ["a"])
+        monkeypatch.setattr(sentinels.Primary, "find", hang)
+        first = asyncio.create_task(store.aread(None, ["a"]))
+        await asyncio.to_thread(asking.wait, 10)
+        await (store.aread(None, ["a"]) if awaited else asyncio.to_thread(token_of, store, "a"))
+        assert not first.done()
+        answers.set()
+        await first
+
+    asyncio.run(story())
 
 
 def test_without_a_sentinel_the_store_is_away(

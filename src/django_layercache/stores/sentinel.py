@@ -11,6 +11,7 @@ been waiting for the primary's answer, and it takes as many as their quorum to l
 there is a successor. One that does not answer us may have lost it already.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -55,17 +56,26 @@ class Primary:
         self._min_others: int = manager.min_other_sentinels
         #: What the project says that the address is, whatever the Sentinels say.
         self._forced: str | None = getattr(manager, "_force_master_ip", None)
+        #: Where it was found, and until when that counts: by the monotonic clock.
+        self.address: Address | None = None
+        self.counts_until = 0.0
         self._sentinels = [
             (redis.Redis(**_patient(sentinel.connection_pool)), Breaker())
             for sentinel in manager.sentinels
         ]
 
     def get_master_address(self) -> Address:
-        """Its address, of the last failover that any of the Sentinels knows of."""
-        return self.find()[0]
+        """Its address."""
+        address = self.address
+        if address is None or time.monotonic() >= self.counts_until:
+            address, _ = self.find()
+        return address
 
     def find(self) -> tuple[Address, float]:
-        """The address, and for how many seconds from before this call on nobody else can be the primary."""
+        """Ask where it is, and for how many seconds from before this call on nobody else can be it.
+
+        Of what the Sentinels say the last failover counts that any of them knows of.
+        """
         states = [state for state in map(self._ask, self._sentinels) if state is not None]
         if not states:
             raise RedisConnectionError(f"no Sentinel knows {self.service_name!r}")
@@ -106,25 +116,53 @@ class SentinelWires(Wires):
         super().__init__(pool, greet)
         self._primary = Primary(pool)
         self.options["connection_pool"] = self._primary
-        self._address: Address | None = None
         self._ask_at = 0.0
+        self._asking = threading.Lock()
 
     def is_due(self) -> bool:
-        return time.monotonic() >= self._ask_at
+        now = time.monotonic()
+        if now < self._ask_at:
+            return False
+        # One asks in time, and a Sentinel that hangs keeps nobody else waiting.
+        return now >= self._primary.counts_until or not self._asking.locked()
 
     def follow(self) -> None:
+        is_first = self._asking.acquire(blocking=False)
+        try:
+            self._follow()
+        finally:
+            if is_first:
+                self._asking.release()
+
+    def _follow(self) -> None:
         now = time.monotonic()
         if now < self._ask_at:
             return
         address, patience = self._primary.find()
-        if address != self._address:
-            self.close()
-            self._address = address
+        if address != self._primary.address:
+            self.close()  # before anybody may use them again
+            self._primary.address = address
         if patience <= 0:
             raise RedisConnectionError(
                 "so many Sentinels are silent, or miss it, that it may have a successor"
             )
-        self._ask_at = now + min(patience, ASK_EVERY)
+        self._primary.counts_until = now + patience
+        self._ask_at = now + min(patience / 2, ASK_EVERY)
+
+    def close(self) -> None:
+        self._doubt()
+        super().close()
+
+    def failed(self, error: Exception) -> StoreUnavailable:
+        self._doubt()
+        return super().failed(error)
+
+    def _doubt(self) -> None:
+        self._ask_at = self._primary.counts_until = 0.0
+
+    def forget(self) -> None:
+        self._asking = threading.Lock()
+        super().forget()
 
 
 def _epoch(state: dict[str, Any]) -> int:
