@@ -39,12 +39,23 @@ class Memory:
         self._is_asking = False
 
     def watch(self) -> None:
+        from django.db.backends.base.base import BaseDatabaseWrapper
+
         from django_layercache.querysets import reads, transactions
 
         self._plan_of = reads.plan_of
         reads.plan_of = self._plan_and_note
         for name in ("writing", "committing", "rolling_back", "perhaps_ending"):
             setattr(transactions, name, self._then_ask(getattr(transactions, name)))
+        set_autocommit = BaseDatabaseWrapper.set_autocommit
+
+        def set_autocommit_and_ask(
+            connection: Any, autocommit: bool, *args: Any, **kwargs: Any
+        ) -> None:
+            set_autocommit(connection, autocommit, *args, **kwargs)
+            self._ask(connection)
+
+        BaseDatabaseWrapper.set_autocommit = set_autocommit_and_ask
 
     def _plan_and_note(self, compiler: Any, sql: str, params: Any) -> Any:
         plan = self._plan_of(compiler, sql, params)
@@ -80,6 +91,8 @@ class Memory:
 
         if self._is_asking or is_ours() or connection.needs_rollback:
             return
+        if not connection.autocommit and not connection.in_atomic_block:
+            return  # a question would begin a transaction that nobody ends
         is_inside = state_of(connection).in_transaction
         self._is_asking = True
         try:
