@@ -3,14 +3,15 @@
 from contextlib import contextmanager, nullcontext
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 
 from django_layercache.querysets import triggered
+from django_layercache.querysets.catalogues import look_up
 from django_layercache.querysets.triggerbodies import Body, body_of
 from tests.querysets.conftest import POSTGRES, STORES
 from tests.querysets.test_transactions import rename
 from tests.querysets.world import World, cached, elsewhere, is_hit, uncached, warm
-from tests.testapp.models import Author, Category, Post
+from tests.testapp.models import Author, Category, Comment, Post
 
 SHOUT = "UPDATE testapp_author SET name = 'loud' WHERE id = NEW.author_id"
 DYNAMIC = "EXECUTE 'UPDATE testapp_author SET name = ''loud'''"
@@ -186,6 +187,62 @@ def test_a_rule_does_what_a_trigger_does(request, settings):
         assert is_hit(category, w)
     finally:
         w.execute("DROP RULE testapp_shout ON testapp_post")
+
+
+# -- cascades that no model tells of ---------------------------------------------------------------
+@pytest.fixture
+def cascading(request, settings):
+    """A blog in which comments go with their posts, and posts with their authors."""
+    use(settings, request)
+    w = World("postgres")
+    w.execute("""
+        ALTER TABLE testapp_comment ADD CONSTRAINT testapp_gone
+        FOREIGN KEY (post_id) REFERENCES testapp_post ON DELETE CASCADE;
+        ALTER TABLE testapp_post ADD CONSTRAINT testapp_gone
+        FOREIGN KEY (author_id) REFERENCES testapp_author ON DELETE SET NULL
+    """)
+    yield w
+    for table in ("comment", "post"):
+        w.execute(f"ALTER TABLE testapp_{table} DROP CONSTRAINT testapp_gone")
+
+
+def comments(w):
+    return list(w.all(Comment).filter(pk=w.comment.pk).values_list("text"))
+
+
+@POSTGRES.marks[0]
+@pytest.mark.parametrize("how", ("orm", "sql"))
+def test_what_goes_by_a_cascade_is_gone(cascading, how):
+    w = cascading
+    w.one.tags.clear()
+    warm(comments, w), warm(author, w)
+    found = w.all().filter(pk=w.one.pk)
+    if how == "orm":
+        found._raw_delete(w.alias)  # as Django does it where on_delete is DO_NOTHING
+    else:
+        w.execute("DELETE FROM testapp_post WHERE id = %s", [w.one.pk])
+    assert cached(comments, w) == uncached(comments, w) == []
+    assert is_hit(author, w)
+
+
+@POSTGRES.marks[0]
+def test_what_does_not_go_cascades_to_nothing(cascading):
+    w = cascading
+    warm(comments, w)
+    rename(w)
+    w.new(Post, author=w.ada, title="new")
+    assert is_hit(comments, w)
+
+
+@pytest.mark.django_db
+def test_sqlites_cascades_are_known_too():
+    with connections["default"].cursor() as cursor:
+        cursor.execute("CREATE TABLE testapp_part (post REFERENCES testapp_post ON DELETE CASCADE)")
+        try:
+            found = look_up(connections["default"]).cascades
+        finally:
+            cursor.execute("DROP TABLE testapp_part")
+    assert found["testapp_post"] >= {"testapp_part"}
 
 
 # -- texts -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the catalogue of a database says of its triggers, rules, generated columns and views."""
+"""What the catalogue of a database says of its triggers, rules, generated columns, views and cascades."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ _SQLITE = """
     SELECT type, tbl_name, name, 'sqlite', sql FROM sqlite_master WHERE type IN ('trigger', 'view')
     UNION ALL SELECT 'generated', m.name, c.name, '', '' FROM sqlite_master m, pragma_table_xinfo(m.name) c
     WHERE m.type = 'table' AND c.hidden IN (2, 3)
+    UNION ALL SELECT 'cascade', f."table", m.name, '', '' FROM sqlite_master m, pragma_foreign_key_list(m.name) f
+    WHERE m.type = 'table' AND f.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT')
 """
 # A trigger on a part of a table counts for the whole. A rule may do what a trigger does.
 _POSTGRESQL = """
@@ -29,6 +31,9 @@ _POSTGRESQL = """
     WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
     UNION ALL SELECT 'generated', c.relname, a.attname, '', '' FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid WHERE a.attgenerated <> '' AND NOT a.attisdropped
+    UNION ALL SELECT 'cascade', r.relname, c.relname, '', '' FROM pg_constraint k
+    JOIN pg_class r ON r.oid = k.confrelid JOIN pg_class c ON c.oid = k.conrelid
+    WHERE k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd')
     UNION ALL SELECT 'view', c.relname, '', '', '' FROM pg_class c
     WHERE c.relkind = 'v' AND c.relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
 """
@@ -53,12 +58,17 @@ class Text:
 
 @dataclass(slots=True)
 class Catalogue:
-    """``generated`` are tables and columns; ``functions`` those that triggers call, and that may change something."""
+    """What there is.
+
+    ``generated`` are tables and columns; ``functions`` those that triggers call, and that may change
+    something; ``cascades`` the tables that a deletion of rows of a table changes, by foreign keys.
+    """
 
     triggers: list[Text] = field(default_factory=list)
     generated: set[tuple[str, str]] = field(default_factory=set)
     views: set[str] = field(default_factory=set)
     functions: dict[str, list[Text]] = field(default_factory=dict)
+    cascades: dict[str, set[str]] = field(default_factory=dict)
 
 
 def look_up(connection: BaseDatabaseWrapper) -> Catalogue | None:
@@ -87,6 +97,8 @@ def _read(cursor: Any, query: str) -> Catalogue:
             catalogue.triggers.append(Text(table_name(table), spelt(name), language, text))
         elif kind == "view":
             catalogue.views.add(table_name(table))
+        elif kind == "cascade":
+            catalogue.cascades.setdefault(table_name(table), set()).add(table_name(name))
         else:
             catalogue.generated.add((table_name(table), table_name(name)))
     return catalogue

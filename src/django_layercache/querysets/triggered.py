@@ -1,15 +1,16 @@
-"""What a table's triggers do when it is written to, as far as the database's catalogue tells.
+"""What the database does by itself when a table is written to, as far as its catalogue tells.
 
-They may change the row itself: an UPDATE then changes more columns than it names, and may put the row into
+Triggers may change the row itself: an UPDATE then changes more columns than it names, and may put the row into
 other partitions. (So does a column that the database computes, and that no model knows.) And they may change
 other rows and other tables, by statements of their own: which, their texts say. Of a trigger whose
-text cannot be read nobody knows what it changes, unless ``PROCEDURES`` names its function.
+text cannot be read nobody knows what it changes, unless ``PROCEDURES`` names its function. And where rows go,
+foreign keys may cascade, of which no model needs to know.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,7 @@ logger = logging.getLogger("django_layercache.querysets")
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """The tables whose rows triggers change, and those of them whose rows may go."""
+    """The tables whose rows the database changes by itself, and those of them whose rows may go."""
 
     writes: frozenset[str] = frozenset()
     deletes: frozenset[str] = frozenset()
@@ -46,11 +47,11 @@ NOTHING = Following()
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Of one database: what follows a write to each table with a trigger; ``None`` if nobody knows."""
+    """Of one database: what follows a write to a table, of which rows may be gone or not; ``None`` if nobody knows."""
 
     until: float = 0.0
     own: frozenset[str] = frozenset()
-    following: Mapping[str, Following | None] = field(default_factory=dict)
+    following: Mapping[tuple[str, bool], Following | None] = field(default_factory=dict)
 
 
 _lock = renewed_in_children(threading.Lock())
@@ -65,13 +66,16 @@ def may_be(table: str, connection: BaseDatabaseWrapper) -> bool:
 
 
 def following(
-    tables: Callable[[], Iterable[str]], connection: BaseDatabaseWrapper
+    written: Callable[[], Iterable[tuple[str, bool]]], connection: BaseDatabaseWrapper
 ) -> Following | None:
-    """What follows a write to the *tables* that this returns, as they stand in tags; ``None``: anything."""
+    """What follows a write to the tables that this returns, as they stand in tags; ``None``: anything.
+
+    With each of them stands whether rows of it may be gone.
+    """
     known = _known.get(state_of(connection).database)
     if known is None or not known.following:  # most often
         return NOTHING
-    return _joined(known.following.get(table, NOTHING) for table in tables())
+    return _joined(known.following.get(one, NOTHING) for one in written())
 
 
 def learn(connection: BaseDatabaseWrapper) -> None:
@@ -114,7 +118,7 @@ def _own(catalogue: Catalogue) -> frozenset[str]:
 # -- other rows and tables -------------------------------------------------------------------------
 
 
-def _all_following(catalogue: Catalogue) -> dict[str, Following | None]:
+def _all_following(catalogue: Catalogue) -> dict[tuple[str, bool], Following | None]:
     direct: dict[str, Following | None] = {}
     for trigger in catalogue.triggers:
         found = _of_trigger(trigger, catalogue)
@@ -122,7 +126,9 @@ def _all_following(catalogue: Catalogue) -> dict[str, Following | None]:
             _announce(trigger)
         if found != NOTHING:
             direct[trigger.table] = _joined((direct.get(trigger.table, NOTHING), found))
-    return {table: _closure(table, direct) for table in direct}
+    gone = direct.keys() | catalogue.cascades.keys()
+    starts = [*((table, False) for table in direct), *((table, True) for table in gone)]
+    return {start: _closure(start, direct, catalogue.cascades) for start in starts}
 
 
 def _of_trigger(trigger: Text, catalogue: Catalogue) -> Following | None:
@@ -156,16 +162,24 @@ def _body(text: Text, own_rows: frozenset[tuple[str, str]]) -> Body | None:
     return Body() if text.name in HARMLESS else None
 
 
-def _closure(table: str, direct: Mapping[str, Following | None]) -> Following | None:
-    """What the triggers of *table* change, and those of what these change, and so on."""
-    found, seen, waiting = NOTHING, {table}, [table]
+def _closure(
+    start: tuple[str, bool],
+    direct: Mapping[str, Following | None],
+    cascades: Mapping[str, Collection[str]],
+) -> Following | None:
+    """What a write to a table sets off, and what these changes set off, and so on."""
+    found, seen, waiting = NOTHING, {start}, [start]
     while waiting:
-        joined = _joined((found, direct.get(waiting.pop(), NOTHING)))
-        if joined is None:
+        table, is_gone = waiting.pop()
+        cascaded = frozenset(cascades.get(table, ()) if is_gone else ())
+        next_ones = _joined((direct.get(table, NOTHING), Following(cascaded, cascaded)))
+        joined = _joined((found, next_ones))
+        if joined is None or next_ones is None:
             return None
         found = joined
-        waiting += found.writes - seen
-        seen |= found.writes
+        new = {(one, one in next_ones.deletes) for one in next_ones.writes} - seen
+        waiting += new
+        seen |= new
     return found
 
 

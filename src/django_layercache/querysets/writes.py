@@ -158,12 +158,12 @@ def _databases(effect: Effect, connection: BaseDatabaseWrapper) -> Iterator[str]
 
 
 def tags_that_follow(changed: Collection[str], connection: BaseDatabaseWrapper) -> set[str]:
-    """What the triggers of the tables in *changed* change besides, by statements of their own."""
+    """What the database itself changes when the tables in *changed* are written to: by triggers, and by cascades."""
     database = state_of(connection).database
     if tags.database(database) in changed:
         return set()
     triggered.learn(connection)
-    following = triggered.following(lambda: tags.tables_in(changed, database), connection)
+    following = triggered.following(lambda: _written(changed, database), connection)
     if following is None:
         return {tags.database(database)}
     tables = set(following.writes)
@@ -171,6 +171,16 @@ def tags_that_follow(changed: Collection[str], connection: BaseDatabaseWrapper) 
         for model in table_of(table).models:
             tables.update(_cascades(model))
     return {tag for table in tables for tag in tags_of_rows(database, table, None)}
+
+
+def _written(changed: Collection[str], database: str) -> Iterator[tuple[str, bool]]:
+    """The tables in *changed*, and whether rows of them may be gone that were there before."""
+    for table in tags.tables_in(changed, database):
+        may_be_gone = tags.which_rows(database, table) in changed and (
+            tags.epoch(database, table) in changed
+            or any(tag.startswith(tags.row(database, table, "")) for tag in changed)
+        )
+        yield table, may_be_gone
 
 
 def _inserted(
