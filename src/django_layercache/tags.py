@@ -200,10 +200,11 @@ def widened(changed: Iterable[str]) -> Iterator[str]:
             yield match[1] if match[3] is None else f"{match[1]}{match[2]}{match[4] or ''}"
 
 
-def tables_in(changed: Iterable[str], db: str) -> set[str]:
-    """The tables in the database *db* that *changed* names, as they stand in tags."""
-    ours = (_TABLE.match(tag) for tag in changed if is_of_database(tag, db))
-    return {match[2] for match in ours if match is not None}
+def tables_in(changed: Iterable[str]) -> Iterator[str]:
+    """The tables of which *changed* has "any row", as they stand in tags."""
+    for tag in changed:
+        if tag.endswith("#*"):
+            yield tag[9:-2].partition("@")[0]
 
 
 def readable(tags: Iterable[str]) -> tuple[str, ...]:

@@ -66,16 +66,17 @@ def may_be(table: str, connection: BaseDatabaseWrapper) -> bool:
 
 
 def following(
-    written: Callable[[], Iterable[tuple[str, bool]]], connection: BaseDatabaseWrapper
+    tables: Iterable[str], may_be_gone: Callable[[str], bool], connection: BaseDatabaseWrapper
 ) -> Following | None:
-    """What follows a write to the tables that this returns, as they stand in tags; ``None``: anything.
-
-    With each of them stands whether rows of it may be gone.
-    """
+    """What follows a write to *tables*, as they stand in tags, of which rows may be gone; ``None``: anything."""
     known = _known.get(state_of(connection).database)
-    if known is None or not known.following:  # most often
+    if known is None or not known.following:
         return NOTHING
-    return _joined(known.following.get(one, NOTHING) for one in written())
+    return _joined(
+        known.following.get((table, may_be_gone(table)), NOTHING)
+        for table in tables
+        if (table, True) in known.following
+    )
 
 
 def learn(connection: BaseDatabaseWrapper) -> None:

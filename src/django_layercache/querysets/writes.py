@@ -163,7 +163,9 @@ def tags_that_follow(changed: Collection[str], connection: BaseDatabaseWrapper) 
     if tags.database(database) in changed:
         return set()
     triggered.learn(connection)
-    following = triggered.following(lambda: _written(changed, database), connection)
+    following = triggered.following(
+        tags.tables_in(changed), lambda table: _may_be_gone(changed, database, table), connection
+    )
     if following is None:
         return {tags.database(database)}
     tables = set(following.writes)
@@ -173,14 +175,12 @@ def tags_that_follow(changed: Collection[str], connection: BaseDatabaseWrapper) 
     return {tag for table in tables for tag in tags_of_rows(database, table, None)}
 
 
-def _written(changed: Collection[str], database: str) -> Iterator[tuple[str, bool]]:
-    """The tables in *changed*, and whether rows of them may be gone that were there before."""
-    for table in tags.tables_in(changed, database):
-        may_be_gone = tags.which_rows(database, table) in changed and (
-            tags.epoch(database, table) in changed
-            or any(tag.startswith(tags.row(database, table, "")) for tag in changed)
-        )
-        yield table, may_be_gone
+def _may_be_gone(changed: Collection[str], database: str, table: str) -> bool:
+    """Whether rows of *table* may be gone that were there before."""
+    return tags.which_rows(database, table) in changed and (
+        tags.epoch(database, table) in changed
+        or any(tag.startswith(tags.row(database, table, "")) for tag in changed)
+    )
 
 
 def _inserted(
