@@ -166,13 +166,14 @@ def test_a_quiet_primary_that_begins_a_new_segment_of_its_log_keeps_nobody_waiti
     soon_warm(titles, replica)
 
 
-def test_nothing_is_stored_while_the_primary_cannot_be_asked(world, replica):
+def test_nothing_is_stored_while_the_primary_cannot_be_asked(world, replica, caplog):
     connections["postgres"].close()
     told = connections["postgres"].settings_dict
     user, told["USER"] = told["USER"], "nobody"
     try:
         assert cached(titles, replica)[0] == "one"
         assert outcomes(titles, replica) == ["miss"]
+        assert len([said for said in caplog.messages if "'replica' has replayed" in said]) == 1
     finally:
         told["USER"] = user
     soon_warm(titles, replica)

@@ -53,16 +53,28 @@ def _objection(state: ConnectionState, states: Mapping[str, TokenState]) -> str 
     if len({token[:8] for token in tokens}) > 1:
         return _LAGS  # of two generations: they have no order, and are no hit for anybody
     try:
-        if _has_replayed(state, tokens):
-            return None
-        return _IS_NONE if state.replayed is _NOTHING else _LAGS
+        has_replayed = _has_replayed(state, tokens)
     except Exception as error:
+        _complain(state.connection.alias, error)
+        return _LAGS
+    _silent.discard(state.connection.alias)
+    if has_replayed:
+        return None
+    return _IS_NONE if state.replayed is _NOTHING else _LAGS
+
+
+#: The aliases of which the log says that they do not tell, until they do.
+_silent: set[str] = set()
+
+
+def _complain(alias: str, error: Exception) -> None:
+    if alias not in _silent:
+        _silent.add(alias)
         logger.warning(
             "What the replica %r has replayed cannot be told; what it answers is not stored: %s",
-            state.connection.alias,
+            alias,
             error,
         )
-        return _LAGS
 
 
 def _has_replayed(state: ConnectionState, tokens: Collection[Token]) -> bool:
