@@ -84,7 +84,9 @@ def test_status_says_that_a_store_waits_for_marks_that_it_may_have_lost(server, 
 
 def test_status_says_that_nothing_is_cached(server, settings):
     settings.LAYERCACHE = {**settings.LAYERCACHE, "ENABLED": False}
-    assert facts()["why not trusted"] == ["ENABLED is False, or a test has overridden CACHES"]
+    assert facts()["why not trusted"] == [
+        "ENABLED is False, or an override of CACHES has taken the store away"
+    ]
 
 
 def test_status_says_which_servers_of_a_pool_answer(memcached_server, settings):

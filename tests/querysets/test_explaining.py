@@ -213,7 +213,7 @@ def test_switches_are_named(local_store, settings):
     with cached_queries(timeout=5):
         assert w.all().explain_cache().policy == "cached_queries()"
     settings.LAYERCACHE = {"ENABLED": False}
-    assert posts(w).explain_cache().reason == "ENABLED is False"
+    assert posts(w).explain_cache().reason.startswith("ENABLED is False")
     settings.LAYERCACHE = {"MODELS": {"testapp.*": {"timeout": None}}}
     report = w.all().explain_cache()
     assert (report.policy, report.timeout) == ("MODELS['testapp.*']", None)

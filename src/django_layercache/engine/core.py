@@ -27,7 +27,7 @@ from django_layercache.stores.base import Entry, Reading, Store, Token, TokenSta
 __all__ = ["Core", "asked"]
 
 _BYPASSED = "inside no_cache()"
-_DISABLED = "ENABLED is False"
+_DISABLED = "ENABLED is False, or an override of CACHES has taken the store away"
 _AWAY = "the store is away"
 
 

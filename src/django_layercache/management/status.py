@@ -77,7 +77,7 @@ def _objections(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"it does not answer: {facts['error']}"
         return
     if not facts["enabled"]:
-        yield "ENABLED is False, or a test has overridden CACHES"
+        yield "ENABLED is False, or an override of CACHES has taken the store away"
     if facts["in debt"]:
         yield facts["debt"] or "what it missed while it was away is being told to it"
     if facts["in grace"]:
