@@ -294,17 +294,25 @@ class ClusterSite(Site):
         )
 
     def fail_over(self) -> None:
-        self.cluster.primaries[0].kill()
+        replica = self.cluster.replicas[0]
+        wait_for(lambda: "myself,master" in replica.ask("CLUSTER", "NODES"))
 
 
-def test_nothing_stale_is_read_while_the_server_of_the_tags_dies(
-    fresh_cluster: RedisCluster,
+@pytest.mark.parametrize("how", ("killed", "stopped"))
+def test_nothing_stale_is_read_while_the_server_of_the_tags_is_away(
+    how: str, fresh_cluster: RedisCluster
 ) -> None:
+    """One that was stopped comes back, and does not know that it was given up."""
     site = ClusterSite(fresh_cluster)
     processes = [site.new_process(0) for _ in range(3)]
+    server = fresh_cluster.primaries[0]
     with at_work(site, processes):
+        server.kill() if how == "killed" else server.pause()
         site.fail_over()
         wait_for(lambda: _answers(processes[0]))
+        if how == "stopped":
+            server.resume()
+            wait_for(lambda: "myself,slave" in server.ask("CLUSTER", "NODES"))
     site.until_hit(processes[1])
     site.close()
 
