@@ -24,6 +24,7 @@ __all__ = [
     "bindings_of",
     "bound_rows",
     "bound_to",
+    "has_one_condition",
     "partition_keys",
     "row_key",
     "target_of",
@@ -199,6 +200,11 @@ def _conjuncts(where: WhereNode) -> Iterable[Any]:
             yield from _conjuncts(child)
         else:
             yield child
+
+
+def has_one_condition(query: Query) -> bool:
+    """Whether what is bound by *query* is bound by all that it asks for."""
+    return query.count_active_tables() == 1 and len(list(_conjuncts(query.where))) == 1
 
 
 def _constants(condition: Any) -> list[Any] | None:

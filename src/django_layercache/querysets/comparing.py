@@ -6,24 +6,32 @@ changes, and which partitions the row is in.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import JSONField
+from django.conf import settings
+from django.core.exceptions import EmptyResultSet
+from django.db.models import DateTimeField, DecimalField, JSONField
+from django.db.models.options import Options
 from django.db.models.sql.compiler import SQLUpdateCompiler
 
 from django_layercache.querysets import policies
 from django_layercache.querysets.bindings import (
     bindings_of,
     bound_to,
+    has_one_condition,
     partition_keys,
     row_key,
     target_of,
 )
+from django_layercache.querysets.connections import state_of
+from django_layercache.querysets.isolation import take_snapshot
+from django_layercache.querysets.joined import as_python
 from django_layercache.querysets.rowcounts import RowCount
 from django_layercache.querysets.tables import table_of
 from django_layercache.tags import table_name
@@ -58,28 +66,27 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The rows to which an UPDATE is bound, by their keys, as they are before it.
+    """The rows to which an UPDATE is bound, by their keys, as the driver returns them before it.
 
-    ``new`` are the columns' values after it, where they are no expressions.
+    ``new`` are the columns' values after it, where they are known; ``computed`` the others.
     """
 
     rows: Mapping[str, Mapping[Any, Any]]
     new: Mapping[Any, Any]
-    expressions: frozenset[Any]
+    computed: frozenset[Any]
     is_complete: bool
-    connection: BaseDatabaseWrapper
-    table: str
+    compiler: SQLUpdateCompiler
 
     def difference(self, count: RowCount) -> Difference | None:
         """What is different after the UPDATE, which touched *count* rows.
 
-        ``None`` if it may have touched one that was not there yet.
+        ``None`` if it may have touched one that was not found before.
         """
         if not self.is_complete and not (count.is_certain and count.rows <= len(self.rows)):
             return None
         changed = {key: found for key, row in self.rows.items() if (found := self._changed(row))}
         columns = {table_name(field.column) for found in changed.values() for field in found}
-        known = table_of(self.table)
+        known = table_of(self.compiler.query.get_meta().db_table)
         return Difference(
             frozenset(changed),
             frozenset(columns | known.generated if columns else columns),
@@ -92,24 +99,26 @@ class Before:
         )
 
     def _changed(self, row: Mapping[Any, Any]) -> set[Any]:
-        found = {field for field, new in self.new.items() if not _is_same(field, row[field], new)}
-        return found | self.expressions
+        connection = self.compiler.connection
+        found = {f for f, new in self.new.items() if not _is_same(f, row[f], new, connection)}
+        return found | self.computed
 
     def _partitions(self, field: Any, changed: Mapping[str, Any]) -> frozenset[str] | None:
         """Those of *field* in which the rows are and were; ``None`` if one cannot be told."""
-        if field in self.expressions:
+        if field in self.computed:
             return None
-        values = [self.rows[key][field] for key in changed]
+        values = [as_python(field, self.rows[key][field]) for key in changed]
         if field in self.new:
             values.append(self.new[field])
-        keys = partition_keys(field, values, self.connection)
+        keys = partition_keys(field, values, self.compiler.connection)
         return None if keys is None else frozenset(keys)
 
 
 def to_look_at(compiler: SQLUpdateCompiler) -> tuple[Any, ...]:
     """The primary keys of the rows to read before the UPDATE of *compiler*; none if it is not worth it.
 
-    It is if a few rows get values, which may be those that they have.
+    It is if a few rows get values, which may be those that they have. One that has more conditions may
+    leave rows alone, and must not wait for whoever has locked these.
     """
     query: Any = compiler.query
     meta, values = query.get_meta(), query.values
@@ -119,6 +128,8 @@ def to_look_at(compiler: SQLUpdateCompiler) -> tuple[Any, ...]:
         and not policies.may_be_view(meta.db_table)
         and meta.concrete_model in table_of(meta.db_table).models  # not one of a migration
         and policies.compares(query.model)
+        and not query.related_updates
+        and has_one_condition(query)
         and any(not hasattr(value, "resolve_expression") for _, _, value in values)
         and not any(field.primary_key for field, _, _ in values)
     )
@@ -126,95 +137,156 @@ def to_look_at(compiler: SQLUpdateCompiler) -> tuple[Any, ...]:
     return keys if len(keys) <= MOST_ROWS else ()
 
 
-def look(compiler: SQLUpdateCompiler, keys: tuple[Any, ...]) -> Before:
+def look(compiler: SQLUpdateCompiler, keys: tuple[Any, ...]) -> Before | None:
     """Read the rows that the UPDATE of *compiler* may touch, and keep others from changing them until COMMIT.
 
-    Raises what the UPDATE would raise, such as :exc:`~django.db.OperationalError` if it waits too
-    long for them.
+    ``None`` if they cannot be read. Raises what the UPDATE would raise, such as
+    :exc:`~django.db.OperationalError` if it waits too long for them.
     """
-    connection, meta = compiler.connection, compiler.query.get_meta()
-    new = dict(_values(compiler.query))
-    values = {field: value for field, value in new.items() if value is not _UNKNOWN}
-    fields = list(dict.fromkeys([meta.pk, *values, *table_of(meta.db_table).partitions]))
-    found = _read(compiler, meta.db_table, fields, keys)
-    rows = {row_key(meta.pk, row[meta.pk], connection): row for row in found}
+    meta: Any = compiler.query.get_meta()
+    sets = dict(_values(compiler.query))
+    new = {field: value for field, value in sets.items() if value is not _UNKNOWN}
+    telling = _telling(meta, sets) if compiler.connection.vendor == "postgresql" else []
+    if not all(field in new for field in telling):
+        return None
+    fields = list(dict.fromkeys([meta.pk, *new, *table_of(meta.db_table).partitions]))
+    found = _read(compiler, fields, [(field, new[field]) for field in telling])
+    if found is None:
+        return None
+    rows = {row_key(meta.pk, as_python(meta.pk, row[0]), compiler.connection): row for row in found}
     return Before(
-        rows={key: row for key, row in rows.items() if key is not None},
-        new=values,
-        expressions=frozenset(new.keys() - values.keys()),
+        rows={
+            key: dict(zip(fields, row, strict=True)) for key, row in rows.items() if key is not None
+        },
+        new=new,
+        computed=frozenset(sets.keys() - new.keys()),
         is_complete=len(rows.keys() - {None}) == len(keys),
-        connection=connection,
-        table=meta.db_table,
+        compiler=compiler,
     )
+
+
+def _telling(meta: "Options[Any]", fields: Mapping[Any, Any]) -> list[Any]:
+    """Those of *fields* to which foreign keys may refer.
+
+    An UPDATE that gives one of them another value takes a stronger lock. It must not have a weaker one
+    before: two transactions that wait for each other would be the end of one.
+    """
+    together = {
+        *chain(*meta.unique_together),
+        *chain(*(c.fields for c in meta.total_unique_constraints)),
+    }
+    return [field for field in fields if field.unique or field.name in together]
 
 
 def _read(
-    compiler: SQLUpdateCompiler, table: str, fields: list[Any], keys: tuple[Any, ...]
-) -> list[dict[Any, Any]]:
-    connection = compiler.connection
+    compiler: SQLUpdateCompiler, fields: list[Any], kept: list[tuple[Any, Any]]
+) -> list[tuple[Any, ...]] | None:
+    """What the rows have in *fields*, of those that have already what they get in the fields *kept*."""
+    connection, query = compiler.connection, compiler.query
     quote = connection.ops.quote_name
-    (pk, *_) = fields
-    names = ", ".join(quote(field.column) for field in fields)
-    sql = (
-        f"SELECT {names} FROM {quote(table)} WHERE {quote(pk.column)}"  # noqa: S608 - names, quoted
-        f" IN ({', '.join(['%s'] * len(keys))}){_LOCKS[connection.vendor]}"
-    )
-    params = [pk.get_db_prep_value(key, connection, prepared=True) for key in keys]
-    # Of the driver's connection: not a query of the application's, and not logged as one.
-    with connection.wrap_database_errors:
-        cursor = connection.connection.cursor()
-        try:
-            if connection.vendor == "sqlite":
-                # It locks the database as a write does, and a transaction that has only read cannot
-                # always write afterwards.
-                cursor.execute(f"UPDATE {quote(table)} SET {quote(pk.column)} = NULL WHERE 0")  # noqa: S608
-                sql = sql.replace("%s", "?")
-            cursor.execute(sql, params)
-            rows = cursor.fetchall()
-        finally:
-            cursor.close()
-    columns = [field.cached_col for field in fields]
-    converted = compiler.apply_converters(rows, compiler.get_converters(columns))
-    return [dict(zip(fields, row, strict=True)) for row in converted]
+    table = quote(query.get_meta().db_table)
+    try:
+        where, bound = compiler.compile(query.where)  # type: ignore[arg-type]
+    except EmptyResultSet:  # there is no such number
+        return None
+    same = [f" AND {quote(field.column)} IS NOT DISTINCT FROM %s" for field, _ in kept]
+    params = [*bound, *(field.get_db_prep_save(value, connection) for field, value in kept)]
+    # What is computed, if only by a plus, SQLite's driver leaves as it is, whatever the column's type.
+    sign = "+" if connection.vendor == "sqlite" else ""
+    names = ", ".join(f"{sign}{quote(field.column)}" for field in fields)
+    _begin_to_see(compiler)
+    # Past the wrapper of Django's: not a query of the application's, and not logged as one.
+    with connection.wrap_database_errors, closing(connection.create_cursor()) as cursor:
+        if connection.vendor == "sqlite":
+            # It locks the database as a write does, and a transaction that has only read cannot
+            # always write afterwards.
+            own = quote(fields[1].column)
+            cursor.execute(f"UPDATE {table} SET {own} = NULL WHERE 0")  # noqa: S608 - names, quoted
+        cursor.execute(
+            f"SELECT {names} FROM {table} WHERE {where}{''.join(same)}{_LOCKS[connection.vendor]}",  # noqa: S608
+            params,
+        )
+        with suppress(Exception):  # what Python has no value for can be overwritten all the same
+            return list(cursor.fetchall())
+    return None
+
+
+def _begin_to_see(compiler: SQLUpdateCompiler) -> None:
+    """The look may be what a transaction sees first, and has its snapshot from."""
+    state = state_of(compiler.connection)
+    if state.sight.snapshot is None and state.in_transaction:
+        take_snapshot(state)
 
 
 _UNKNOWN: Any = object()
 
 
 def _values(query: Any) -> Iterator[tuple[Any, Any]]:
-    """The columns that an UPDATE sets, and to what; ``_UNKNOWN`` where the database computes it."""
+    """The columns that an UPDATE sets, and to what; ``_UNKNOWN`` where it is for others to say."""
     for field, _, value in query.values:
         is_instance = hasattr(value, "prepare_database_save") and field.remote_field
         new = value.prepare_database_save(field) if is_instance else value
-        yield field, _UNKNOWN if hasattr(new, "resolve_expression") else new
+        is_known = _is_djangos(field) and not hasattr(new, "resolve_expression")
+        yield field, new if is_known else _UNKNOWN
 
 
-def _is_same(field: Any, old: Any, new: Any) -> bool:
-    """Whether the *old* value of *field* is the *new* one, to the last digit. In doubt it is not."""
+def _is_same(field: Any, old: Any, new: Any, connection: Any) -> bool:
+    """Whether *old*, as the driver returned it, stays what it is if *field* gets the *new* value.
+
+    To the last digit: different ones may be read as the same. In doubt it does not.
+    """
     if old is None or new is None:
         return old is new
     try:
-        return _is_djangos(field) and _are_same(field, old, new)
+        if isinstance(field, DateTimeField) and not _is_proper(new):
+            return False
+        if connection.vendor == "sqlite":
+            return _stays_in_sqlite(field, old, field.get_db_prep_save(new, connection))
+        return _stays_in_postgresql(field, old, new)
     except Exception:  # the statement itself will raise it
         return False
 
 
-def _are_same(field: Any, old: Any, new: Any) -> bool:
-    if isinstance(old, (datetime, time)):
-        is_aware = old.tzinfo is not None
-        return type(new) is type(old) and (new.tzinfo is not None) is is_aware and bool(old == new)
+def _is_proper(new: Any) -> bool:
+    """Whether Django takes the time *new* as it is, and does not warn of it."""
+    return type(new) is datetime and (new.tzinfo is not None) is settings.USE_TZ
+
+
+def _stays_in_sqlite(field: Any, old: Any, sent: Any) -> bool:
+    """SQLite keeps what it is sent, but for numbers, which it may be sent as text."""
+    if isinstance(target_of(field), DecimalField):
+        return Decimal(str(old)) == Decimal(sent)
+    if isinstance(old, str):  # of an Enum: what the database gets
+        return isinstance(sent, str) and old == str.__str__(sent)
+    if isinstance(old, bytes):
+        return old == bytes(memoryview(sent))
+    sent = int(sent) if isinstance(sent, bool) else sent
+    return type(sent) is type(old) and repr(sent) == repr(old)
+
+
+def _stays_in_postgresql(field: Any, old: Any, new: Any) -> bool:
+    if isinstance(old, datetime):
+        # One that is twice in a year, when clocks are put back, may be either without its zone.
+        return old.tzinfo is not None and old.astimezone(UTC) == new.astimezone(UTC)
+    if isinstance(old, time):
+        return type(new) is time and new.tzinfo is None and old == new
     prepared = field.get_prep_value(new)
     if isinstance(field, JSONField):
         is_plain = field.encoder is None and field.decoder is None
-        return is_plain and json.dumps(old) == json.dumps(prepared)
-    if isinstance(old, str):  # of an Enum: what the database gets
+        return is_plain and _spelt_json(old) == _spelt_json(json.dumps(prepared))
+    if isinstance(old, str):
         return isinstance(prepared, str) and old == str.__str__(prepared)
-    if type(prepared) is not type(old):
-        return False
     spell = _SPELLINGS.get(type(old))
-    return spell is not None and bool(spell(old) == spell(prepared))
+    return spell is not None and type(prepared) is type(old) and bool(spell(old) == spell(prepared))
+
+
+def _spelt_json(text: str) -> str:
+    """The value that *text* has, and the digits of its numbers: 1.50 is kept, but read as 1.5."""
+    return json.dumps(json.loads(text, parse_float="\0{}".format))
 
 
 def _is_djangos(field: Any) -> bool:
     """Whether it is known what *field* does with values."""
-    return type(target_of(field)).__module__.startswith("django.db.models.")
+    return all(
+        type(one).__module__.startswith("django.db.models.") for one in (field, target_of(field))
+    )

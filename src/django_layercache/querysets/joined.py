@@ -25,6 +25,7 @@ from django_layercache import tags
 from django_layercache.querysets.bindings import MOST_ROWS, row_key, target_of
 
 __all__ = [
+    "as_python",
     "keys_of",
     "may_join_rows",
     "place_of",
@@ -172,11 +173,11 @@ def _rows(pairs: Sequence[tuple[Any, Any]], target: Any, compiler: SQLCompiler) 
 
 def keys_of(values: Iterable[Any], field: Any, compiler: SQLCompiler) -> set[str] | None:
     """The keys of rows with these *values*, as the driver returned them; ``None`` if one cannot be told."""
-    keys = {row_key(field, _as_python(field, value), compiler.connection) for value in values}
+    keys = {row_key(field, as_python(field, value), compiler.connection) for value in values}
     return None if None in keys else {key for key in keys if key is not None}
 
 
-def _as_python(field: Any, value: Any) -> Any:
+def as_python(field: Any, value: Any) -> Any:
     """What the driver returned, as a field's value: a UUID may come as text."""
     if target_of(field).get_internal_type() == "UUIDField" and isinstance(value, str):
         return UUID(value)

@@ -123,13 +123,13 @@ def _execute_update(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     connection = _connected(self)
     is_watched = not is_ours() and not triggered.may_be(self.query.get_meta().db_table, connection)
     rows = to_look_at(self) if is_watched else ()
-    if not rows:
+    if not rows or not transactions.may_be_of_its_own(connection):
         return _execute_write(original, self, *args, **kwargs)
     with transactions.of_its_own(connection):
         before = look(self, rows)
         with transactions.comparing(
             connection,
-            lambda count: tags_of_difference(self, before.difference(count)),
+            lambda count: tags_of_difference(self, before.difference(count) if before else None),
             lambda: tags_of_write(self, is_triggered=False),
         ):
             return original(self, *args, **kwargs)

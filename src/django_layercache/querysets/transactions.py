@@ -29,6 +29,7 @@ __all__ = [
     "ending",
     "is_open",
     "is_sound",
+    "may_be_of_its_own",
     "of_its_own",
     "perhaps_ending",
     "rolling_back",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 #: As libpq calls them.
-_IN_TRANSACTION, _IN_FAILED_TRANSACTION = 2, 3
+_IDLE, _IN_TRANSACTION, _IN_FAILED_TRANSACTION = 0, 2, 3
 
 
 @contextmanager
@@ -88,13 +89,13 @@ def comparing(
     try:
         with dealt_with(), rowcounts.counting() as count:
             yield
-    except BaseException:
+        changed = difference(count)
+        state.touch(otherwise() if changed is None else changed)
+    except BaseException:  # after the statement, too: a time limit may end anything
         state.touch(otherwise())
         raise
     finally:
         state.underway -= 1
-    changed = difference(count)
-    state.touch(otherwise() if changed is None else changed)
 
 
 @contextmanager
@@ -117,6 +118,15 @@ def at_once(connection: BaseDatabaseWrapper, changed: Iterable[str]) -> Iterator
         _release(state, write)
 
 
+def may_be_of_its_own(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a statement may be put into :func:`of_its_own`.
+
+    In autocommit, wrappers (``connection.execute_wrapper``) may repeat it, or run others beside it: these
+    are not to end as it does.
+    """
+    return not connection.execute_wrappers or state_of(connection).in_transaction
+
+
 @contextmanager
 def of_its_own(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """In a transaction: the one that is open, or one that begins and ends with the block.
@@ -127,11 +137,15 @@ def of_its_own(connection: BaseDatabaseWrapper) -> Iterator[None]:
     if state.in_transaction or is_open(connection):
         yield
         return
-    _say(connection, _BEGIN[connection.vendor])
-    state.raw_transaction = True
-    if connection.vendor == "sqlite":
-        state.sight.level = Level.STATEMENT  # nobody else can commit: what it sees is the latest
+    # As Django does before a statement: the connection may be one that the server has closed since.
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
     try:
+        _say(connection, _BEGIN[connection.vendor])
+        state.raw_transaction = True
+        if connection.vendor == "sqlite":
+            # Nobody else can commit: what it sees is the latest.
+            state.sight.level = Level.STATEMENT
         yield
         with committing(connection):
             _say(connection, "COMMIT")
@@ -307,4 +321,8 @@ def _has_certainly_ended(connection: BaseDatabaseWrapper, error: BaseException) 
     if isinstance(error, (OperationalError, InterfaceError, InternalError)):
         # The server may still be at it, unless it answers on the same connection.
         return connection.connection is not None and connection.is_usable()
-    return isinstance(error, Exception)
+    status = _status(connection)
+    if status is None:
+        return isinstance(error, Exception)
+    # Whatever else was raised (a time limit) may have come in while the server was at it.
+    return status in {_IDLE, _IN_TRANSACTION, _IN_FAILED_TRANSACTION}
