@@ -155,9 +155,7 @@ class MemcachedStore:
         found = yield from self._from_others(keys)
         near = [key for key in keys if key not in found]
 
-        def with_tags(identity: str) -> Steps[list[Reading]]:
-            return self._with_tags(identity, requests, found, near)
-
+        with_tags = partial(self._with_tags, requests=requests, found=found, near=near)
         (result,) = yield [(self._first, with_tags)]
         readings: list[Reading] = _of_the_first(result)
         return readings

@@ -36,8 +36,8 @@ class Section(NamedTuple):
 Reply = Section | bytes
 
 
-#: What announces an item: its key, its size, its number.
-_ITEM = re.compile(rb"VALUE ([^ \r]+) \d+ (\d{1,10}) (\d+)\r\n").match
+#: What announces an item (its key, its size, its number), or ends a section.
+_ITEM_OR_END = re.compile(rb"VALUE ([^ \r]+) \d+ (\d{1,10}) (\d+)\r\n|END\r\n").match
 
 
 class Reader:
@@ -57,10 +57,11 @@ class Reader:
 
     def room(self) -> memoryview:
         """Where to put what comes next."""
-        waiting = self._view[self._at : self._end]
-        if not waiting and len(self._data) == _ROOM:
+        if self._at == self._end and len(self._data) == _ROOM:  # most often
             self._at = self._end = 0
-        elif max(self._wanted, len(waiting) + _LEAST_ROOM) > len(self._data) - self._at:
+            return self._view
+        waiting = self._view[self._at : self._end]
+        if max(self._wanted, len(waiting) + _LEAST_ROOM) > len(self._data) - self._at:
             self._begin(max(_ROOM, self._wanted, 2 * len(waiting)))
             self._end = len(waiting)
             self._view[: self._end] = waiting
@@ -72,38 +73,49 @@ class Reader:
 
     def gets(self) -> Reply | object:
         """The next reply, or ``INCOMPLETE``."""
-        while self._at < self._end:
-            item = _ITEM(self._data, self._at, self._end)
-            if item is not None:
-                if not self._read_item(item):
-                    break
-                continue
-            end = self._data.find(b"\r\n", self._at, self._end)
-            if end < 0:
-                if self._end - self._at > _LONGEST_LINE:
-                    raise Garbled("a line that has no end")
-                break
-            line = bytes(self._view[self._at : end])
-            self._at = end + 2
-            if not line.startswith(b"STAT "):
-                section, self._section = self._section, Section({}, {})
-                return section if line == b"END" else line
-            _, name, *value = line.split(b" ", 2)
-            self._section.stats[name] = b" ".join(value)
-        return INCOMPLETE
+        reply = self._read_items()
+        while reply is None:
+            reply = self._read_line() or self._read_items()
+        return reply
 
-    def _read_item(self, item: "re.Match[bytes]") -> bool:
-        """Take the item that is announced; whether it is all there."""
-        key, size, unique = item.groups()
-        start = item.end()
-        end = start + int(size)
-        if int(size) > _LARGEST:
-            raise Garbled("an item that no server has")
-        if end + 2 > self._end:
-            self._wanted = end + 2 - self._at
-            return False
-        if self._data[end : end + 2] != b"\r\n":
-            raise Garbled("an item of another size")
-        self._section.items[key] = Item(bytes(self._view[start:end]), unique)
-        self._at, self._wanted = end + 2, 0
-        return True
+    def _read_items(self) -> Section | object | None:
+        """Take the items that come next; the section that they end, ``None`` before something else."""
+        data, at, last, items = self._data, self._at, self._end, self._section.items
+        while (found := _ITEM_OR_END(data, at, last)) is not None:
+            key, size, unique = found.groups()
+            start = found.end()
+            if size is None:
+                self._at, self._wanted = start, 0
+                return self._ended()
+            end = start + int(size)
+            if end + 2 > last:
+                if int(size) > _LARGEST:
+                    raise Garbled("an item that no server has")
+                self._at, self._wanted = at, end + 2 - at
+                return INCOMPLETE
+            if not data.startswith(b"\r\n", end):
+                raise Garbled("an item of another size")
+            items[key] = Item(bytes(self._view[start:end]), unique)
+            at = end + 2
+        self._at, self._wanted = at, 0
+        return None if at < last else INCOMPLETE
+
+    def _read_line(self) -> bytes | object | None:
+        """Take the line that comes next; ``None`` if there is more to what it says."""
+        end = self._data.find(b"\r\n", self._at, self._end)
+        if end <= self._at:
+            if not end - self._at or self._end - self._at > _LONGEST_LINE:
+                raise Garbled("a line that has no end, or nothing but an end")
+            return INCOMPLETE
+        line = bytes(self._view[self._at : end])
+        self._at = end + 2
+        if not line.startswith(b"STAT "):
+            self._ended()
+            return line
+        _, name, *value = line.split(b" ", 2)
+        self._section.stats[name] = b" ".join(value)
+        return None
+
+    def _ended(self) -> Section:
+        section, self._section = self._section, Section({}, {})
+        return section

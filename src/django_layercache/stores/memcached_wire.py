@@ -7,15 +7,14 @@ library of the project's alias is told (addresses, time-outs, TLS) is told to th
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.lending import Lender
 from django_layercache.stores.line import Line, Seats
 from django_layercache.stores.memcached_commands import Command, Get, Refused, Stats, Steps
-from django_layercache.stores.memcached_replies import INCOMPLETE, Garbled, Reader, Reply
+from django_layercache.stores.memcached_replies import INCOMPLETE, Garbled, Reader
 from django_layercache.stores.steps import awaited_to_the_end, carried_out
 
 __all__ = ["Address", "Connection", "Operation", "Server"]
@@ -27,6 +26,9 @@ RESPONSE_TIMEOUT = 0.5
 #: Commands that are under way before the first reply is read. Were there no bound, both sides
 #: could come to wait for the other one to read.
 _BATCH = 200
+
+#: For this nothing is sent, and nothing comes.
+_NOTHING = Get(())
 
 T = TypeVar("T")
 
@@ -75,13 +77,15 @@ class Connection:
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to *commands*, which the server carries out in their order."""
         replies: list[Any] = []
-        for batch in _batches(commands):
-            until = len(replies) + len(batch)
-            self.socket.sendall(self.asked(batch))
-            self.take(replies, until)
-            while len(replies) < until:
+        for start in range(0, len(commands), _BATCH):
+            batch = commands[start : start + _BATCH]
+            if asked := self.asked(batch):
+                self.socket.sendall(asked)
                 self.receive()
-                self.take(replies, until)
+            self.take(replies, start + len(batch))
+            while len(replies) < start + len(batch):
+                self.receive()
+                self.take(replies, start + len(batch))
         return granted(replies)
 
     def asked(self, commands: Sequence[Command]) -> bytes:
@@ -98,35 +102,32 @@ class Connection:
 
     def take(self, replies: list[Any], count: int) -> None:
         """Move the meaning of replies that are complete to *replies*, until they are *count*."""
+        expected, gets = self._expected, self._reader.gets
         while len(replies) < count:
-            if self._expected and self._expected[0] == Get(()):
-                replies.append(self._expected.popleft() and {})
+            if expected and expected[0] == _NOTHING:
+                expected.popleft()
+                replies.append({})
                 continue
-            reply = self._reader.gets()
+            reply: Any = gets()
             if reply is INCOMPLETE:
                 return
-            if not self._expected:
+            if not expected:
                 raise Garbled("it says what nobody has asked")
-            replies.append(_meant(self._expected.popleft(), cast("Reply", reply)))
+            try:
+                replies.append(expected.popleft().reply(reply))
+            except Refused as error:
+                replies.append(error)
+            except ValueError as error:
+                raise Garbled(str(error)) from error
 
     def close(self) -> None:
         self.socket.close()
 
 
-def _meant(command: Command, reply: Reply) -> Any:
-    try:
-        return command.reply(reply)
-    except Refused as error:
-        return error
-    except ValueError as error:
-        raise Garbled(str(error)) from error
-
-
 def granted(replies: list[Any]) -> list[Any]:
     """*replies*, if none of them is a refusal."""
-    for reply in replies:
-        if isinstance(reply, Refused):
-            raise reply
+    if Refused in map(type, replies):
+        raise next(reply for reply in replies if type(reply) is Refused)
     return replies
 
 
@@ -225,9 +226,3 @@ def _connected(address: Address, timeout: float) -> socket.socket:
         made.close()
         raise
     return made
-
-
-def _batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
-    left = iter(commands)
-    while batch := list(islice(left, _BATCH)):
-        yield batch
