@@ -3,6 +3,7 @@
 import time
 from contextlib import contextmanager, suppress
 
+import psycopg
 import pytest
 from django.db import IntegrityError, InterfaceError, OperationalError, connections, transaction
 
@@ -530,6 +531,32 @@ def test_a_snapshot_reader_has_its_snapshot_when_it_is_first_answered(on_postgre
         elsewhere(warm, titles, w)
         assert uncached(one, w) == cached(one, w) == cached(titles, w)[0] == "one"
     assert cached(titles, w)[0] == "changed"
+
+
+@contextmanager
+def exported(w):
+    """The name of a snapshot of now."""
+    said = w.connection.settings_dict
+    with psycopg.connect(
+        host=said["HOST"], port=said["PORT"], user=said["USER"], dbname=said["NAME"]
+    ) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        (name,) = connection.execute("SELECT pg_export_snapshot()").fetchone()
+        yield name
+
+
+@POSTGRES.marks[0]
+def test_an_imported_snapshot_is_answered_from_no_other(on_postgres):
+    w = on_postgres
+    warm(titles, w)
+    with exported(w) as name:
+        elsewhere(rename, w)
+        elsewhere(warm, titles, w)
+        with transaction.atomic("postgres"):
+            w.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            w.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
+            assert cached(titles, w)[0] == uncached(titles, w)[0] == cached(one, w) == "one"
+    assert cached(titles, w)[0] == cached(one, w) == "changed"
 
 
 @POSTGRES.marks[0]

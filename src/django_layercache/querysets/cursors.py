@@ -12,7 +12,7 @@ from django_layercache.engine import recording_scope
 from django_layercache.handlers import get_engine
 from django_layercache.querysets import policies, procedures, transactions, twophase
 from django_layercache.querysets.connections import ConnectionState, state_of
-from django_layercache.querysets.isolation import take_snapshot
+from django_layercache.querysets.isolation import has_imported, take_snapshot
 from django_layercache.querysets.rawsql import ANYTHING, NOTHING, Effect, effect_of
 from django_layercache.querysets.replicas import behind
 from django_layercache.querysets.sqlfunctions import spelt
@@ -158,6 +158,8 @@ def _control(state: ConnectionState, effect: Effect, execute: Callable[[], Any])
     result = execute()
     if effect.control == "begin":
         state.raw_transaction = True
+    if effect.control == "snapshot":
+        has_imported(state)
     if effect.control == "isolation" or effect.names_isolation:
         state.sight.vary()
     return result

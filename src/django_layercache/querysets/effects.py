@@ -5,7 +5,9 @@ from typing import Literal
 
 __all__ = ["ANYTHING", "NOTHING", "Control", "Effect", "Tables"]
 
-Control = Literal["", "begin", "commit", "rollback", "prepare", "isolation", "savepoint", "release"]
+Control = Literal[
+    "", "begin", "commit", "rollback", "prepare", "isolation", "snapshot", "savepoint", "release"
+]
 Tables = frozenset[str]
 _NONE: Tables = frozenset()
 

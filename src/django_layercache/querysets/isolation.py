@@ -24,6 +24,7 @@ __all__ = [
     "TransactionIsolation",
     "current_isolation",
     "has_begun",
+    "has_imported",
     "sees_snapshot",
     "take_snapshot",
 ]
@@ -61,6 +62,12 @@ def take_snapshot(state: ConnectionState) -> None:
         except StoreUnavailable:
             get_engine().outages.owe()
             sight.snapshot = NOT_KNOWN  # for good: the store may be back before the snapshot ends
+
+
+def has_imported(state: ConnectionState) -> None:
+    """A transaction has the snapshot of another one: of when that is, nobody knows."""
+    take_snapshot(state)
+    state.sight.snapshot = NOT_KNOWN
 
 
 def _begin_to_see(state: ConnectionState) -> None:

@@ -49,6 +49,7 @@ _ISOLATION = re.compile(
     r"\bISOLATION\s+LEVEL\b|transaction_(?:isolation|deferrable|read_only)|\bDEFERRABLE\b|\bREAD\s+WRITE\b",
     re.IGNORECASE,
 )
+_IMPORTS = re.compile(r"\bTRANSACTION\s+SNAPSHOT\b", re.IGNORECASE)
 _SETS_ISOLATION = re.compile(
     r"\bset_config\s*\((?!\s*'(?!(?:default_)?transaction_)[\w.]+')", re.IGNORECASE
 )
@@ -113,6 +114,8 @@ def _harmless(sql: str, vendor: str) -> Effect:
     if vendor == "sqlite" and (found := _SAVEPOINT.match(sql)):
         name = found[2].strip('"`').lower()
         return Effect(control="savepoint" if found[1] else "release", savepoint=name)
+    if _IMPORTS.search(sql):
+        return Effect(control="snapshot")
     return Effect(control="isolation") if _ISOLATION.search(sql) else NOTHING
 
 
