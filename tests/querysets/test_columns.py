@@ -115,6 +115,27 @@ def test_a_column_that_a_trigger_keeps_is_fresh(meters, is_known, write):
     triggered.forget()
 
 
+@pytest.mark.parametrize(
+    "read",
+    (
+        lambda w: list(w.all().order_by("pk").select_related("author")),
+        lambda w: list(w.all().order_by("author__name", "pk")),
+        lambda w: list(w.all().order_by("pk").values_list("author__name")),
+        lambda w: list(w.all().order_by("pk").filter(author__name__startswith="A")),
+    ),
+)
+def test_rows_that_are_looked_up_are_fresh_and_others_make_no_difference(world, read):
+    warm(read, world)
+    eve = world.new(Author, name="Eve")
+    assert is_hit(read, world)
+    eve.delete()
+    assert is_hit(read, world)
+    world.all(Author).filter(pk=world.ada.pk).update(name="Zoe")
+    assert cached(read, world) == uncached(read, world)
+    world.all(Author).filter(name="Bob").update(name="Abe")
+    assert cached(read, world) == uncached(read, world)
+
+
 @pytest.mark.parametrize("sql", ("reading + 1", '"reading" + 1', "testapp_meter.reading + 1"))
 def test_a_column_in_hand_written_sql_is_noticed(meters, sql):
     read = lambda w: list(  # noqa: E731

@@ -153,8 +153,8 @@ class Wanted:
     place: int | None = None
 
 
-def tags_of_read(compiler: SQLCompiler, shape: Shape, database: str) -> Wanted:
-    """What the query of *compiler* depends on."""
+def tags_of_read(compiler: SQLCompiler, sql: str, shape: Shape, database: str) -> Wanted:
+    """What the query of *compiler* depends on, of which *sql* is the text."""
     # An aggregate over a query is as bound as that one is.
     query: Query = getattr(compiler.query, "inner_query", None) or compiler.query
     main = tags.table_name(query.get_meta().db_table)
@@ -162,7 +162,7 @@ def tags_of_read(compiler: SQLCompiler, shape: Shape, database: str) -> Wanted:
     looked_up: AbstractSet[str] = frozenset()
     if shape.read_once and not query.combinator:
         bindings = list(bindings_of(query, compiler.connection))
-        looked_up = tables_looked_up(query, compiler.connection) & shape.read_once
+        looked_up = tables_looked_up(query, sql, compiler.connection) & shape.read_once
     rows = (bound_rows(query, bindings) or ()) if main in shape.read_once else ()
     late = tables_with_late_rows(compiler, shape.read_once) if rows else frozenset()
     of_tables = _OfTables(database, shape, _partitions(query, shape, bindings), looked_up)

@@ -42,20 +42,30 @@ def may_join_rows(compiler: SQLCompiler) -> bool:
     return len(compiler.query.alias_map) > 1
 
 
-def tables_looked_up(query: Query, connection: BaseDatabaseWrapper) -> set[str]:
-    """The tables in which *query* only looks up rows that foreign keys refer to."""
+def tables_looked_up(query: Query, sql: str, connection: BaseDatabaseWrapper) -> set[str]:
+    """The tables in which *query*, of which *sql* is the text, only looks up rows that foreign keys refer to."""
     if len(query.alias_map) < 2 or not connection.features.supports_foreign_keys:
         return set()
     joins: dict[str, Any] = query.alias_map
     found = set()
     for alias, join in joins.items():
-        if not query.alias_refcount[alias] or not isinstance(join, Join):
+        if not isinstance(join, Join):
             continue
+        is_counted = query.alias_refcount[alias] > 0
         if _target(join) is not None and _is_sure(join.join_field):
-            found.add(tags.table_name(join.table_name))
-        elif join.join_type == INNER and _is_sure(_foreign_key_to_parent(join)):
+            if is_counted or _stands_in(sql, join, connection):
+                found.add(tags.table_name(join.table_name))
+        elif is_counted and join.join_type == INNER and _is_sure(_foreign_key_to_parent(join)):
             found.add(tags.table_name(joins[join.parent_alias].table_name))
     return found
+
+
+def _stands_in(sql: str, join: Join, connection: BaseDatabaseWrapper) -> bool:
+    """Whether *join* is in the text *sql*: of those for ``select_related()`` and an order only that tells."""
+    quote = connection.ops.quote_name
+    table, ((referring, referred),) = quote(join.table_name), join.join_cols
+    on = f"{quote(join.parent_alias)}.{quote(referring)} = {table}.{quote(referred)}"
+    return f" JOIN {table} ON ({on}" in sql
 
 
 def repeats_no_row(query: Query) -> bool:

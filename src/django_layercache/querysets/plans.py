@@ -122,7 +122,7 @@ def plan_of(compiler: SQLCompiler, sql: str, params: Sequence[Any]) -> Plan:
     if unknown is not None:
         return Plan(compiler, unknown=unknown)
     key, unkeyable = key_of(state, main, sql, params)
-    wanted = tags_of_read(compiler, shape, database)
+    wanted = tags_of_read(compiler, sql, shape, database)
     return Plan(
         compiler,
         key,
