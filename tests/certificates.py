@@ -13,12 +13,12 @@ class Certificate:
     """One for 127.0.0.1, signed by itself, and its key: files in *directory*."""
 
     def __init__(self, directory: Path) -> None:
-        self.path, self._key = directory / "certificate.pem", directory / "key.pem"
+        self.path, self.key = directory / "certificate.pem", directory / "key.pem"
         request = (
             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
         )
         names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-        files = ["-keyout", str(self._key), "-out", str(self.path)]
+        files = ["-keyout", str(self.key), "-out", str(self.path)]
         subprocess.run([*request.split(), *names, *files], check=True, capture_output=True)
 
     def settings(self, port: int) -> dict[str, str]:
@@ -26,7 +26,7 @@ class Certificate:
         return {
             "tls-port": str(port),
             "tls-cert-file": str(self.path),
-            "tls-key-file": str(self._key),
+            "tls-key-file": str(self.key),
             "tls-ca-cert-file": str(self.path),
             "tls-auth-clients": "no",
             "tls-replication": "yes",

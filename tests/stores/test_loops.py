@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -16,8 +18,10 @@ import redis
 from django_layercache.exceptions import StoreUnavailable
 from django_layercache.stores.base import Entry
 from django_layercache.stores.memcached import MemcachedStore
+from django_layercache.stores.memcached_commands import pipeline
 from django_layercache.stores.memcached_wire import Server
 from django_layercache.stores.redis import RedisStore
+from tests.certificates import Certificate
 from tests.plugin import require
 from tests.services import MemcachedServer, RedisServer, wait_for
 from tests.stores.test_wires import TlsServer, connections, tls_server
@@ -173,6 +177,37 @@ def test_tls_is_spoken_on_a_loop(tls_server: TlsServer) -> None:
     store = RedisStore(tls_server.pool(ssl_ca_certs=str(tls_server.certificate.path)), grace=0.0)
     asyncio.run(works(store))
     store.close()
+
+
+class TlsMemcached(MemcachedServer):
+    """One that speaks TLS with a certificate of its own."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        super().__init__()
+        self.certificate = certificate
+
+    def command(self) -> list[str]:
+        files = f"ssl_chain_cert={self.certificate.path},ssl_key={self.certificate.key}"
+        return [*super().command(), "-Z", "-o", files]
+
+
+def test_memcached_is_spoken_to_by_tls(tmp_path: Path) -> None:
+    require(MemcachedServer)
+    server = TlsMemcached(Certificate(tmp_path))
+    server.start()
+    trusted = ssl.create_default_context(cafile=str(server.certificate.path))
+    store = MemcachedStore([Server((server.host, server.port), tls=trusted)], grace=0.0)
+    asyncio.run(works(store))
+    reading = store.read("k", ["a"])
+    assert reading.entry is not None
+    store.write("k", reading.entry, 60)  # larger than an item, in a thread
+    assert store.read("k", ["a"]).entry == reading.entry
+    store.close()
+    distrustful = Server((server.host, server.port), tls=ssl.create_default_context())
+    with pytest.raises(StoreUnavailable):
+        distrustful.run(lambda identity: pipeline(()))
+    server.kill()
+    server.stop()
 
 
 def test_a_loop_that_was_busy_does_not_take_its_own_delay_for_the_servers(place: Place) -> None:

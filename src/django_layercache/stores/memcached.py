@@ -28,6 +28,7 @@ from django_layercache.stores.memcached_commands import (
     Set,
     Stats,
     Steps,
+    one_by_one,
     pipeline,
 )
 from django_layercache.stores.memcached_generations import server_time
@@ -138,7 +139,7 @@ class MemcachedStore:
             commands = [Set(*piece, ttl) for piece in zip(names, pieces, strict=False)]
         commands.append(Set(name, data, ttl))
         server = self._server_of(key)
-        (error,) = yield [(server, _whoever(partial(pipeline, commands)))]
+        (error,) = yield [(server, _whoever(partial(one_by_one, commands)))]
         if isinstance(error, Refused):
             # No room, or an item size that was made smaller: the value is built anew each time.
             logger.debug("An entry is not stored: %s", error)

@@ -19,6 +19,7 @@ __all__ = [
     "Set",
     "Stats",
     "Steps",
+    "one_by_one",
     "pipeline",
 ]
 
@@ -181,3 +182,12 @@ Steps = Generator[Sequence[Command], list[Any], T]
 def pipeline(commands: Sequence[Command]) -> Steps[list[Any]]:
     """The operation that is *commands*, and no more."""
     return (yield commands)
+
+
+def one_by_one(commands: Sequence[Command]) -> Steps[None]:
+    """The operation that is *commands*, each with a reply before the next one is sent.
+
+    Over TLS memcached (1.6.18) does not always notice that more has come than one large item.
+    """
+    for command in commands:
+        yield [command]
