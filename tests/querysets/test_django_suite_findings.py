@@ -5,19 +5,31 @@ from contextlib import contextmanager
 from sqlite3 import ProgrammingError
 
 import pytest
-from django.core.exceptions import SynchronousOnlyOperation
+from django.core.exceptions import FieldError, SynchronousOnlyOperation
 from django.db import connections, transaction
 from django.db.backends.signals import connection_created
-from django.db.models import BinaryField, CharField, Field, GenericIPAddressField, JSONField, Value
+from django.db.models import (
+    CASCADE,
+    BinaryField,
+    CharField,
+    Field,
+    ForeignObject,
+    GenericIPAddressField,
+    IntegerField,
+    JSONField,
+    Model,
+    Value,
+)
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 from django.test import SimpleTestCase
 from django.test.testcases import DatabaseOperationForbidden
+from django.test.utils import isolate_apps
 
 from django_layercache.querysets.outbox import DatabaseOutbox
 from tests.querysets.conftest import POSTGRES, SQLITE
 from tests.querysets.world import cached, elsewhere, uncached, warm
-from tests.testapp.models import Author, Post
+from tests.testapp.models import Author, Comment, Post
 
 
 class _Undo(Exception):
@@ -234,3 +246,17 @@ def test_who_looks_into_an_outbox_leaves_no_connection_to_memory_behind(monkeypa
     (driver,) = opened
     with pytest.raises(ProgrammingError, match="closed"):
         driver.execute("SELECT 1")
+
+
+@isolate_apps("tests.testapp")
+def test_what_no_update_can_set_is_refused_by_django(local_world):
+    class Visit(Model):
+        number = IntegerField(db_column="post_id")
+        post = ForeignObject(Post, CASCADE, ["number"], ["id"], related_name="+")
+
+        class Meta:
+            app_label, db_table = "testapp", Comment._meta.db_table
+
+    for visits in (local_world.all(Visit), local_world.all(Visit).filter(pk=1)):
+        with pytest.raises((ValueError, FieldError), match=r"Unsaved|only concrete"):
+            visits.update(post=Post())

@@ -131,7 +131,7 @@ def to_look_at(compiler: SQLUpdateCompiler) -> tuple[Any, ...]:
         and not query.related_updates
         and has_one_condition(query)
         and any(not hasattr(value, "resolve_expression") for _, _, value in values)
-        and not any(field.primary_key for field, _, _ in values)
+        and not any(field.primary_key or field.column is None for field, _, _ in values)
     )
     keys = bound_to(query, bindings_of(query, compiler.connection)) if is_apt else ()
     return keys if len(keys) <= MOST_ROWS else ()

@@ -219,8 +219,7 @@ def _bound(
 ) -> tuple[Iterable[str] | None, dict[str, tuple[str, ...]]]:
     """The rows and the partitions that an UPDATE or a DELETE is bound to, and leaves them in."""
     bindings = list(bindings_of(query, connection))
-    values = query.values if isinstance(query, UpdateQuery) else []  # type: ignore[attr-defined]
-    changed = {tags.table_name(field.column) for field, _, _ in values}
+    changed = _columns_set(query) if isinstance(query, UpdateQuery) else set()
     rows = bound_rows(query, bindings)
     if rows is not None and not changed.isdisjoint(_key_columns(query)):
         rows = None
@@ -234,8 +233,13 @@ def _bound(
 
 def _updated(query: UpdateQuery) -> Collection[str] | None:
     """The columns to which an UPDATE gives other values; ``None`` if it may do more."""
-    columns = {tags.table_name(field.column) for field, _, _ in query.values}  # type: ignore[attr-defined]
-    return _settable(query.get_meta().db_table, columns)
+    return _settable(query.get_meta().db_table, _columns_set(query))
+
+
+def _columns_set(query: UpdateQuery) -> set[str]:
+    """The columns that an UPDATE sets. Of a field that has none, the statement itself will say so."""
+    fields = [field for field, _, _ in query.values]  # type: ignore[attr-defined]
+    return {tags.table_name(field.column) for field in fields if field.column is not None}
 
 
 def _settable(table: str, columns: AbstractSet[str]) -> Collection[str] | None:
