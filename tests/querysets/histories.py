@@ -114,6 +114,12 @@ def raise_numbers(caching, posts, row):
             post.views += 1
             post.save()
 
+    def after_a_look():
+        posts.filter(pk=row).update(title=f"title {row}", views=more)
+
+    def of_what_is_there():
+        posts.filter(pk=row).update(title=f"title {row}")
+
     def after_garbage():
         with suppress(Undo), transaction.atomic(ALIAS):
             posts.filter(pk=row).update(views=10**9)
@@ -131,6 +137,8 @@ def raise_numbers(caching, posts, row):
         in_sql,
         in_a_transaction,
         of_a_locked_instance,
+        after_a_look,
+        of_what_is_there,
         after_garbage,
     )
     random.choice(ways)()
