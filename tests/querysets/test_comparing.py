@@ -14,7 +14,7 @@ from django.db import IntegrityError, OperationalError, connections, models, tra
 from django.db.models import F, Value
 from django.db.models.sql import UpdateQuery
 
-from django_layercache.querysets import transactions
+from django_layercache.querysets import comparing, transactions
 from django_layercache.querysets.comparing import _UNKNOWN, _is_same, _values
 from tests.querysets.conftest import POSTGRES, use_store
 from tests.querysets.test_transactions import around_statements, one, rename, titles
@@ -234,6 +234,14 @@ def test_a_field_of_somebodys_own_is_not_asked(world):
     query = UpdateQuery(Post)
     query.values = [(Theirs(), None, "one")]
     assert [known for _, known in _values(query)] == [_UNKNOWN]
+
+
+def test_one_that_sets_nothing_else_is_no_exception(world, monkeypatch):
+    monkeypatch.setattr(comparing, "_is_djangos", lambda field: False)
+    names = lambda: list(world.all(Author).order_by("pk").values_list("name", flat=True))  # noqa: E731
+    warm(names)
+    world.all(Author).filter(pk=world.ada.pk).update(name="changed")
+    assert cached(names)[0] == "changed"
 
 
 # -- while others write ------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ def _read(
         if connection.vendor == "sqlite":
             # It locks the database as a write does, and a transaction that has only read cannot
             # always write afterwards.
-            own = quote(fields[1].column)
+            own = quote(query.values[0][0].column)  # type: ignore[attr-defined]
             cursor.execute(f"UPDATE {table} SET {own} = NULL WHERE 0")  # noqa: S608 - names, quoted
         cursor.execute(
             f"SELECT {names} FROM {table} WHERE {where}{''.join(same)}{_LOCKS[connection.vendor]}",  # noqa: S608
