@@ -1,12 +1,13 @@
 """PostgreSQL returns rows that are equal in what they are ordered by as it finds them, and an UPDATE moves a row."""
 
 import pytest
-from django.db.models import Count, F, Max, Sum, Window
+from django.db.models import Case, Count, Exists, F, Max, Sum, When, Window
 from django.db.models.functions import RowNumber, Upper
 
 from django_layercache.querysets.orderings import terms_of
 from django_layercache.querysets.tables import table_of
 from tests.querysets.conftest import POSTGRES
+from tests.querysets.oracle import remarks
 from tests.querysets.test_columns import settled
 from tests.querysets.world import World, cached, is_hit, tags_of, uncached, warm
 from tests.testapp.models import Book
@@ -22,6 +23,10 @@ TIED = {
     "the key in an expression": lambda q: q.order_by(F("pk") * 0).values_list("title"),
     "the key of another": lambda q: q.order_by("author").values_list("title"),
     "joined rows": lambda q: q.filter(title="one").order_by("author__posts__views").values_list("author__posts__title"),
+    "made of joined rows": lambda q: q.filter(tags__name__gt="").order_by("pk").annotate(
+        x=Upper("tags__name")).values_list("x"),
+    "a window over joined rows": lambda q: q.filter(tags__name="red").order_by("pk").annotate(
+        n=Window(RowNumber(), order_by="views")).values_list("title", "n"),
     "the first of some": lambda q: q.distinct("views").order_by("views").values_list("title"),
     "a window": lambda q: q.annotate(n=Window(RowNumber(), order_by="views")).order_by("pk").values_list("title", "n"),
 }  # fmt: skip
@@ -33,6 +38,8 @@ TOLD = {
     "by its place": lambda q: q.order_by("title").values_list("title", flat=True).distinct(),
     "over a join": lambda q: q.order_by("pk").values_list("title", "author__name", "category__name"),
     "joined, and not shown": lambda q: q.filter(tags__name="red").order_by("pk").values_list("title"),
+    "joined, and made of what is shown": lambda q: q.filter(tags__name="red").order_by("pk").annotate(
+        x=Upper("author__name"), y=Case(When(Exists(remarks()), then=F("views") + 1), default=0)).values_list("x", "y"),
     "a row for each": lambda q: q.annotate(n=Count("tags")).order_by("pk").values_list("title", "n"),
     "a row for each group": lambda q: q.values("views").annotate(n=Max("title")).order_by("views"),
     "by a group's place": lambda q: q.values("author").annotate(n=Sum("views")).order_by("author"),

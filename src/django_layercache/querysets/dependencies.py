@@ -174,7 +174,7 @@ def tags_of_read(compiler: SQLCompiler, sql: str, shape: Shape, database: str) -
     for table in sorted(shape.tables):
         if rows and table == main:
             continue
-        if table in late:
+        if table in late - looked_up:
             wanted.append(tags.any_row(database, table))
             continue
         wanted += of_tables.tags(table)

@@ -102,9 +102,13 @@ def tables_with_late_rows(compiler: SQLCompiler, read_once: frozenset[str]) -> f
 
 
 def rows_joined(
-    compiler: SQLCompiler, result: Sequence[Any], database: str, read_once: frozenset[str]
+    compiler: SQLCompiler,
+    result: Sequence[Any],
+    database: str,
+    read_once: frozenset[str],
+    wanted: Iterable[str],
 ) -> dict[str, list[str]]:
-    """For the "any row" of each table that is joined by its primary key: the rows that are in *result*."""
+    """For what is *wanted* of each table that is joined by its primary key: the rows that are in *result*."""
     known = {compiler.query.base_table}
     found: dict[str, list[str]] = {}
     for join, table, target, referring, referred in _keys_in_result(compiler, read_once):
@@ -113,7 +117,9 @@ def rows_joined(
         rows = _rows([(row[referring], row[referred]) for row in result], target, compiler)
         if rows is not None and len(rows) <= MOST_ROWS:
             known.add(str(join.table_alias))
-            found[tags.any_row(database, table)] = tags_of_known_rows(database, table, rows)
+            late = tags_of_known_rows(database, table, rows)
+            general = (tags.any_row(database, table), tags.column(database, table, ""))
+            found |= {tag: late for tag in wanted if tag.startswith(general)}
     return found
 
 

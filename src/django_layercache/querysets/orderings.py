@@ -8,11 +8,21 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from django.db.models import Value
-from django.db.models.expressions import Col
+from django.db.models import (
+    Aggregate,
+    Case,
+    ExpressionWrapper,
+    Func,
+    Lookup,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.expressions import Col, CombinedExpression
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.datastructures import Join
 from django.db.models.sql.query import Query
+from django.db.models.sql.where import WhereNode
 
 from django_layercache.querysets.tables import table_of
 
@@ -69,9 +79,27 @@ def is_total(compiler: SQLCompiler, terms: Terms) -> bool:
     if not query.combinator and _is_one_each(query, columns, told):
         return True
     return bool(selected) and all(
-        is_said or type(expression) is Value or getattr(expression, "alias", None) in told
+        is_said or _is_told(expression, told)
         for (expression, _), is_said in zip(selected, said, strict=True)
     )
+
+
+#: Expressions whose value is made of those of their parts, and of nothing else.
+_MADE_OF_PARTS = (Func, CombinedExpression, ExpressionWrapper, Case, When, WhereNode, Lookup)
+
+
+def _is_told(expression: Any, told: Collection[str]) -> bool:
+    """Whether *expression* is the same in two rows that have the same rows of the tables *told*."""
+    if isinstance(expression, (Value, str, int)):
+        return True
+    if isinstance(expression, Col):
+        return expression.alias in told
+    if isinstance(expression, Subquery):
+        return all(column.alias in told for column in expression.get_external_cols())
+    if isinstance(expression, Aggregate) or not isinstance(expression, _MADE_OF_PARTS):
+        return False
+    parts = expression.get_source_expressions()
+    return all(part is None or _is_told(part, told) for part in parts)
 
 
 def _is_column(expression: Any, columns: Collection[Column]) -> bool:

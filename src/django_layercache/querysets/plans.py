@@ -68,7 +68,7 @@ class Plan:
             return self._rows_of(result)
         if not self._found_all(result):
             return {}
-        return rows_joined(self.compiler, result, self.database, self.read_once)
+        return rows_joined(self.compiler, result, self.database, self.read_once, self.tags)
 
     def _rows_of(self, result: Sequence[Any]) -> dict[str, list[str]]:
         place = self.wanted.place
