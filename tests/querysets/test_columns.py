@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import CharField, F, Func, Min
+from django.db.models import CharField, Exists, F, Func, Min, OuterRef, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Concat, ExtractDay
 
@@ -12,7 +12,7 @@ from django_layercache import trace
 from django_layercache.querysets import triggered
 from tests.querysets.conftest import on
 from tests.querysets.world import START, World, cached, is_hit, tags_of, uncached, warm
-from tests.testapp.models import Author, Category, Country, Loose, Meter, Post
+from tests.testapp.models import Author, Category, Comment, Country, Loose, Meter, Post
 
 TRIGGERS = {
     "sqlite": (
@@ -113,6 +113,45 @@ def test_a_column_that_a_trigger_keeps_is_fresh(meters, is_known, write):
     finally:
         w.execute(drop)
     triggered.forget()
+
+
+def remarks(**conditions):
+    return Exists(Comment.objects.filter(post=OuterRef("pk"), **conditions))
+
+
+@pytest.mark.parametrize(
+    "read",
+    (
+        lambda w: list(w.all().filter(remarks()).order_by("pk")),
+        lambda w: list(w.all().filter(remarks(text="first")).order_by("pk").values_list("title")),
+        lambda w: w.all().filter(remarks()).count(),
+    ),
+)
+def test_what_something_refers_to_is_fresh_and_new_rows_make_no_difference(world, read):
+    settled(read, world)
+    new = world.new(Post, author=world.ada, title="new", published=START)
+    assert is_hit(read, world)
+    world.new(Comment, post=new, text="first", created=START)
+    assert cached(read, world) == uncached(read, world)
+    world.all().filter(pk=new.pk).update(title="changed")
+    assert cached(read, world) == uncached(read, world)
+    new.delete()
+    assert cached(read, world) == uncached(read, world)
+
+
+@pytest.mark.parametrize(
+    "read",
+    (
+        lambda w: list(w.all().filter(~remarks()).order_by("pk")),
+        lambda w: list(w.all().filter(remarks() | Q(views=0)).order_by("pk")),
+        lambda w: list(w.all().filter(Exists(Post.objects.filter(author=OuterRef("author")))).order_by("pk")),
+    ),
+)  # fmt: skip
+def test_new_rows_make_a_difference_to_what_nothing_has_to_refer_to(world, read):
+    settled(read, world)
+    world.new(Post, author=world.ada, title="new", published=START)
+    assert cached(read, world) == uncached(read, world)
+    assert len(cached(read, world)) > 0
 
 
 @pytest.mark.parametrize(

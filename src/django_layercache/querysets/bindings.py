@@ -24,7 +24,9 @@ __all__ = [
     "bindings_of",
     "bound_rows",
     "bound_to",
+    "conjuncts",
     "has_one_condition",
+    "is_equality",
     "partition_keys",
     "row_key",
     "target_of",
@@ -110,7 +112,7 @@ def target_of(field: "Field[Any, Any]") -> Any:
 
 
 def _bound_by_conditions(query: Query, connection: BaseDatabaseWrapper) -> Iterator[Binding]:
-    for condition in _conjuncts(query.where):
+    for condition in conjuncts(query.where):
         lhs = getattr(condition, "lhs", None)
         if type(lhs) is not Col or not _names_rows(lhs, query):
             continue
@@ -192,19 +194,25 @@ def _compares_bytewise(field: Any, connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor in {"sqlite", "postgresql"} and not field.db_collation
 
 
-def _conjuncts(where: WhereNode) -> Iterable[Any]:
+def is_equality(condition: Any) -> bool:
+    """Whether *condition* says that its left side equals its right one."""
+    return type(condition) in _EXACT and not getattr(condition, "bilateral_transforms", None)
+
+
+def conjuncts(where: WhereNode) -> Iterable[Any]:
+    """The conditions in *where* that every row of a result fulfils."""
     if where.negated or (where.connector != AND and len(where.children) > 1):
         return
     for child in where.children:
         if isinstance(child, WhereNode):
-            yield from _conjuncts(child)
+            yield from conjuncts(child)
         else:
             yield child
 
 
 def has_one_condition(query: Query) -> bool:
     """Whether what is bound by *query* is bound by all that it asks for."""
-    return query.count_active_tables() == 1 and len(list(_conjuncts(query.where))) == 1
+    return query.count_active_tables() == 1 and len(list(conjuncts(query.where))) == 1
 
 
 def _constants(condition: Any) -> list[Any] | None:

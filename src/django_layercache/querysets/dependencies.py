@@ -143,12 +143,12 @@ class Wanted:
 
     ``rows`` are the keys of the rows to which it is bound: if it finds them all, it does not depend
     on the last tag. Else, if ``place`` is where in a row of the result the primary key stands, the
-    rows that it finds may take the place of the tag ``general``, but not of those ``besides``.
+    rows that it finds may take the place of the tags ``general``, but not of those ``besides``.
     """
 
     tags: Tags
     rows: Tags = ()
-    general: str = ""
+    general: Tags = ()
     besides: Tags = ()
     place: int | None = None
 
@@ -168,7 +168,7 @@ def tags_of_read(compiler: SQLCompiler, sql: str, shape: Shape, database: str) -
     of_tables = _OfTables(database, shape, _partitions(query, shape, bindings), looked_up)
     of_tables.is_narrow = _may_be_narrow(compiler, shape)
     wanted = [tags.database(database)]
-    general = ""
+    general: Tags = ()
     besides: Tags = ()
     place: int | None = None
     for table in sorted(shape.tables):
@@ -180,7 +180,7 @@ def tags_of_read(compiler: SQLCompiler, sql: str, shape: Shape, database: str) -
         wanted += of_tables.tags(table)
         if table == main and (place := _place_of_rows(compiler, shape, main)) is not None:
             general, besides = of_tables.general(main)
-            if general in wanted:
+            if general and set(general) <= set(wanted):
                 wanted += besides
             else:
                 place = None
@@ -232,14 +232,18 @@ class _OfTables:
         has_order = self.is_narrow or len(keys) == 1 == len(self._shape.tables)
         return self._of_keys(table, tags.KEY, keys, has_order and table in self._shape.narrow)
 
-    def general(self, table: str) -> tuple[str, Tags]:
-        """What stands for any change, and what for those of rows that are not in the result."""
+    def general(self, table: str) -> tuple[Tags, Tags]:
+        """What stands for any change, and what besides for those of rows that are not in the result."""
         deciding = self._shape.deciding[table]
-        if table not in self._partitions:
-            return tags.any_row(self._database, table), self._narrow(table, deciding)
-        column = self._partitions[table].field.column
-        general = tags.partition(self._database, table, column, tags.UNKNOWN)
-        return general, _of_partition(self._database, table, column, tags.UNKNOWN, deciding)
+        if table in self._partitions:
+            column = self._partitions[table].field.column
+            general = tags.partition(self._database, table, column, tags.UNKNOWN)
+            besides = _of_partition(self._database, table, column, tags.UNKNOWN, deciding)
+            return (general,), besides
+        if table in self._looked_up:
+            others = set(self._shape.columns.get(table, ())).difference(deciding)
+            return _columns(self._database, table, tuple(sorted(others))), ()
+        return (tags.any_row(self._database, table),), self._narrow(table, deciding)
 
     def _narrow(self, table: str, columns: Names) -> Tags:
         which = tags.which_rows(self._database, table)

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DO_NOTHING
+from django.db.models import DO_NOTHING, Exists, Value
 from django.db.models.expressions import Col
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import INNER
@@ -22,7 +22,13 @@ from django.db.models.sql.datastructures import Join
 from django.db.models.sql.query import Query
 
 from django_layercache import tags
-from django_layercache.querysets.bindings import MOST_ROWS, row_key, target_of
+from django_layercache.querysets.bindings import (
+    MOST_ROWS,
+    conjuncts,
+    is_equality,
+    row_key,
+    target_of,
+)
 
 __all__ = [
     "as_python",
@@ -44,10 +50,14 @@ def may_join_rows(compiler: SQLCompiler) -> bool:
 
 def tables_looked_up(query: Query, sql: str, connection: BaseDatabaseWrapper) -> set[str]:
     """The tables in which *query*, of which *sql* is the text, only looks up rows that foreign keys refer to."""
-    if len(query.alias_map) < 2 or not connection.features.supports_foreign_keys:
+    if not connection.features.supports_foreign_keys:
         return set()
     joins: dict[str, Any] = query.alias_map
     found = set()
+    if any(_is_reference(condition, query) for condition in conjuncts(query.where)):
+        found.add(tags.table_name(query.get_meta().db_table))
+    if len(joins) < 2:
+        return found
     for alias, join in joins.items():
         if not isinstance(join, Join):
             continue
@@ -58,6 +68,32 @@ def tables_looked_up(query: Query, sql: str, connection: BaseDatabaseWrapper) ->
         elif is_counted and join.join_type == INNER and _is_sure(_foreign_key_to_parent(join)):
             found.add(tags.table_name(joins[join.parent_alias].table_name))
     return found
+
+
+def _is_reference(condition: Any, query: Query) -> bool:
+    """Whether it is ``Exists(...)`` of something that refers to the row of *query* by a foreign key."""
+    exists = condition.lhs if is_equality(condition) and condition.rhs is True else condition
+    if type(exists) is not Exists:
+        return False
+    inner = exists.query
+    # One that aggregates has a row whether or not there is something.
+    is_plain = all(type(one) is Value for one in inner.annotation_select.values())
+    if inner.combinator or inner.group_by is not None or not is_plain:
+        return False
+    return any(_refers(one, inner, query) for one in conjuncts(inner.where))
+
+
+def _refers(condition: Any, inner: Query, query: Query) -> bool:
+    if not is_equality(condition) or not (type(condition.lhs) is type(condition.rhs) is Col):
+        return False
+    referring, referred = condition.lhs, condition.rhs
+    return (
+        referring.alias in inner.alias_map
+        and referred.alias == query.base_table
+        and referred.alias not in inner.alias_map
+        and getattr(referring.target, "target_field", None) is referred.target
+        and _is_sure(referring.target)
+    )
 
 
 def _stands_in(sql: str, join: Join, connection: BaseDatabaseWrapper) -> bool:

@@ -78,7 +78,8 @@ class Plan:
         rows = keys_of([row[place] for row in result], main.pk, self.compiler)
         if rows is None:
             return {}
-        return {self.wanted.general: tags_of_known_rows(self.database, main.db_table, rows)}
+        late = tags_of_known_rows(self.database, main.db_table, rows)
+        return dict.fromkeys(self.wanted.general, late)
 
     def settle(self, result: Sequence[Any]) -> Iterable[str]:
         """The tags that *result* depends on.
