@@ -108,6 +108,16 @@ def test_a_change_in_another_partition_leaves_the_readers_of_a_column(world):
     assert cached(texts) == ["changed"]
 
 
+def test_what_is_written_in_bulk_leaves_other_partitions(world):
+    views_of = lambda who: lambda: list(who.posts.order_by("pk").values_list("views", flat=True))  # noqa: E731
+    of_ada, of_bob = views_of(world.ada), views_of(world.bob)
+    warm(of_ada), warm(of_bob)
+    world.three.views = 33
+    world.all().bulk_update([world.three], ["views"])
+    assert is_hit(of_ada)
+    assert cached(of_bob) == [33]
+
+
 def test_columns_to_which_the_database_gives_a_value_are_different(world):
     warm(views, world)
     world.one.views = F("views") + 1

@@ -16,7 +16,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
-from django.db.models import DateTimeField, DecimalField, JSONField
+from django.db.models import Case, DateTimeField, DecimalField, JSONField
+from django.db.models.functions import Cast
 from django.db.models.options import Options
 from django.db.models.sql.compiler import SQLUpdateCompiler
 
@@ -43,6 +44,9 @@ MOST_ROWS = 20
 
 #: The lock of an UPDATE that leaves the keys alone, and what says so.
 _LOCKS = {"postgresql": " FOR NO KEY UPDATE", "sqlite": ""}
+
+#: What ``bulk_update()`` makes of values. They are not compared; but the partitions of the rows are told.
+_IN_BULK = {Case, Cast}
 
 #: What tells two values of a type apart. (0.0 equals -0.0, and 1.5 equals 1.50.)
 _SPELLINGS: dict[type, Callable[[Any], Any]] = {
@@ -117,8 +121,8 @@ class Before:
 def to_look_at(compiler: SQLUpdateCompiler) -> tuple[Any, ...]:
     """The primary keys of the rows to read before the UPDATE of *compiler*; none if it is not worth it.
 
-    It is if a few rows get values, which may be those that they have. One that has more conditions may
-    leave rows alone, and must not wait for whoever has locked these.
+    It is if a few rows get values, which may be those that they have, or are written in bulk. An UPDATE that
+    has more conditions may leave rows alone, and must not wait for whoever has locked these.
     """
     query: Any = compiler.query
     meta, values = query.get_meta(), query.values
@@ -130,11 +134,15 @@ def to_look_at(compiler: SQLUpdateCompiler) -> tuple[Any, ...]:
         and policies.compares(query.model)
         and not query.related_updates
         and has_one_condition(query)
-        and any(not hasattr(value, "resolve_expression") for _, _, value in values)
+        and any(_may_be_value(value) for _, _, value in values)
         and not any(field.primary_key or field.column is None for field, _, _ in values)
     )
     keys = bound_to(query, bindings_of(query, compiler.connection)) if is_apt else ()
     return keys if len(keys) <= MOST_ROWS else ()
+
+
+def _may_be_value(value: Any) -> bool:
+    return not hasattr(value, "resolve_expression") or type(value) in _IN_BULK
 
 
 def look(compiler: SQLUpdateCompiler, keys: tuple[Any, ...]) -> Before | None:
