@@ -56,6 +56,17 @@ class Memory:
             self._ask(connection)
 
         BaseDatabaseWrapper.set_autocommit = set_autocommit_and_ask
+        connect = BaseDatabaseWrapper.connect
+
+        def connect_unasked(connection: Any) -> None:
+            """A connection that is being made does not show times as it will."""
+            was_asking, self._is_asking = self._is_asking, True
+            try:
+                connect(connection)
+            finally:
+                self._is_asking = was_asking
+
+        BaseDatabaseWrapper.connect = connect_unasked
 
     def _plan_and_note(self, compiler: Any, sql: str, params: Any) -> Any:
         plan = self._plan_of(compiler, sql, params)
