@@ -4,9 +4,8 @@
 statement says which tables and columns are read, its conditions which rows.
 """
 
-from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -17,124 +16,28 @@ from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
 from django.db.models.sql.query import Query
 
 from django_layercache import conf, tags
-from django_layercache.querysets import sqlfunctions
 from django_layercache.querysets.bindings import Binding, bindings_of, bound_rows
 from django_layercache.querysets.joined import place_of, tables_looked_up, tables_with_late_rows
-from django_layercache.querysets.orderings import Terms, is_total, terms_of
-from django_layercache.querysets.procedures import as_declared
-from django_layercache.querysets.rawsql import effect_of
-from django_layercache.querysets.sqltext import LONGEST, Scan, scan
-from django_layercache.querysets.tables import Registry, registry
+from django_layercache.querysets.orderings import is_total
+from django_layercache.querysets.shapes import Names, Shape
+from django_layercache.querysets.tables import registry
 
 __all__ = [
     "MOST_ROWS",
     "NOTHING",
-    "Shape",
     "Wanted",
     "is_existence",
     "proves_rows",
-    "shape_of",
     "tags_of_read",
 ]
 
 #: A result of more rows than this depends on any row: each costs a tag.
 MOST_ROWS = 10
 
-#: A query that reads more columns of a table than this depends on any change of its rows: each costs a tag.
-MOST_COLUMNS = 6
-
 #: A query that would have more tags than this for the columns in its partitions depends on any change in them.
 MOST_TAGS_OF_PARTITIONS = 12
 
 Tags = tuple[str, ...]
-Names = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What the text alone says: the same for all parameters.
-
-    ``columns`` are those that are read of each table, if they are few; ``narrow`` are the tables that
-    have others, too; ``deciding`` the columns that decide which rows are in the result, if they are few.
-    """
-
-    tables: frozenset[str]
-    unknown: str | None
-    volatile: str | None
-    is_handwritten: bool
-    #: A text that it is given may be read as a date or a time.
-    reads_times: bool
-    read_once: frozenset[str]
-    columns: Mapping[str, Names]
-    narrow: frozenset[str]
-    deciding: Mapping[str, Names]
-    is_ordered: bool
-    ordered_by: Terms
-    is_arbitrary: bool
-    has_aggregates: bool
-    #: A window tells rows apart by their order.
-    has_places: bool
-    #: Whether the order tells all rows apart, once that has been asked.
-    is_total: list[bool] = field(default_factory=list)
-
-
-def shape_of(sql: str, vendor: str) -> Shape:
-    """Read the text of a query. Shapes are remembered by text."""
-    read = _shape_of if len(sql) <= LONGEST else _shape_of.__wrapped__
-    return read(sql, vendor, registry())
-
-
-@lru_cache(maxsize=4096)
-def _shape_of(sql: str, vendor: str, models: Registry) -> Shape:
-    scanned = scan(sql)
-    tables, unknown = _tables(scanned, sql, vendor)
-    columns, deciding = {}, {}
-    if scanned.handwritten is None:
-        columns = _few(scanned.columns, models)
-        deciding = _few(scanned.deciding, models)
-    narrow = frozenset(
-        table
-        for table, read in columns.items()
-        if len(read) < len(models.table(table).columns or ())
-    )
-    return Shape(
-        tables,
-        unknown,
-        scanned.volatile,
-        is_handwritten=scanned.handwritten is not None,
-        reads_times=not scanned.functions.isdisjoint(sqlfunctions.DATES) or "::" in sql,
-        read_once=frozenset(table for table, times in scanned.tables.items() if times == 1)
-        if scanned.handwritten is None
-        else frozenset(),
-        columns=columns,
-        narrow=narrow,
-        deciding=deciding,
-        is_ordered=scanned.is_ordered,
-        ordered_by=terms_of(sql) if scanned.is_ordered else frozenset(),
-        is_arbitrary=scanned.is_arbitrary,
-        has_aggregates=not scanned.functions.isdisjoint(sqlfunctions.AGGREGATES),
-        has_places=not scanned.functions.isdisjoint(sqlfunctions.OF_PLACES),
-    )
-
-
-def _tables(scanned: Scan, sql: str, vendor: str) -> tuple[frozenset[str], str | None]:
-    """The tables of the statement, or why they are not known."""
-    if scanned.handwritten is None:
-        return frozenset(scanned.tables), None
-    effect = as_declared(effect_of(sql, vendor))
-    if effect.reads is None or effect.writes is None or effect.writes:
-        return frozenset(), f"it {scanned.handwritten}"
-    return effect.reads | scanned.tables.keys(), None
-
-
-def _few(names: Mapping[str, frozenset[str]] | None, models: Registry) -> dict[str, Names]:
-    """For each table, those of *names* that are columns of it, if they are few."""
-    found: dict[str, Names] = {}
-    for table, read in (names or {}).items():
-        has = models.table(table).columns
-        if has is not None and len(read & has) <= MOST_COLUMNS:
-            found[table] = tuple(sorted(read & has))
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,9 +266,8 @@ def returns_rows(compiler: SQLCompiler) -> bool:
 
 def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
     if setting == conf.SETTING:
-        # What functions read, and which tables are the tenants', has perhaps been declared otherwise.
-        for remembered in (_shape_of, _columns, _of_partition):
-            remembered.cache_clear()
+        _columns.cache_clear()  # the tenants' tables are perhaps others
+        _of_partition.cache_clear()
 
 
 setting_changed.connect(

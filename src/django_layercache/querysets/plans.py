@@ -11,11 +11,9 @@ from django_layercache.querysets.connections import state_of
 from django_layercache.querysets.dependencies import (
     MOST_ROWS,
     NOTHING,
-    Shape,
     Wanted,
     is_existence,
     proves_rows,
-    shape_of,
     tags_of_read,
 )
 from django_layercache.querysets.joined import (
@@ -27,6 +25,7 @@ from django_layercache.querysets.joined import (
     tags_of_known_rows,
 )
 from django_layercache.querysets.keys import key_of
+from django_layercache.querysets.shapes import Shape, shape_of
 
 #: What databases read as a time that depends on when they read it.
 _MOVING_TIMES = ("now", "today", "tomorrow", "yesterday")
