@@ -88,13 +88,13 @@ SWITCHED_OFF = {
         RESTART,
     ),
     "a server with another identity begins a generation": (
-        "if redis.call('HGET', register, 'identity') == identity then return end",
+        "if before == identity then return end",
         "if true then return end",
         RESTART,
     ),
     "and does not trust itself before the grace is over": (
-        "redis.call('DEL', register)\n    begin_generation(now + grace)",
-        "redis.call('DEL', register)\n    begin_generation(now)",
+        "redis.call('DEL', register)\n    begin_generation(now + grace, ",
+        "redis.call('DEL', register)\n    begin_generation(now, ",
         RESTART,
     ),
     "a release takes its own mark only": ("live[ARGV[5]] = nil", "live = {}", TWO_WRITERS),

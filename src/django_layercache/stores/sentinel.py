@@ -25,6 +25,7 @@ from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection
 
 from django_layercache.exceptions import InvalidSetting, StoreUnavailable
+from django_layercache.forks import renewed_in_children
 from django_layercache.stores.breaker import Breaker
 from django_layercache.stores.wire import CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Wire, Wires
 
@@ -117,7 +118,7 @@ class SentinelWires(Wires):
         self._primary = Primary(pool)
         self.options["connection_pool"] = self._primary
         self._ask_at = 0.0
-        self._asking = threading.Lock()
+        self._asking = renewed_in_children(threading.Lock())
 
     def is_due(self) -> bool:
         now = time.monotonic()
@@ -159,10 +160,6 @@ class SentinelWires(Wires):
 
     def _doubt(self) -> None:
         self._ask_at = self._primary.counts_until = 0.0
-
-    def forget(self) -> None:
-        self._asking = threading.Lock()
-        super().forget()
 
 
 def _epoch(state: dict[str, Any]) -> int:
