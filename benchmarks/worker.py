@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from time import monotonic, perf_counter_ns, sleep
@@ -131,22 +132,28 @@ def _asked(once: Callable[[], Any], times: int) -> dict[str, float]:
     from django.db import connection
     from redis.connection import AbstractConnection
 
+    from django_layercache.stores.wire import Wire
+
     queries: list[None] = []
     trips: list[None] = []
-    send = AbstractConnection.send_packed_command
+    ways = ((AbstractConnection, "send_packed_command"), (Wire, "exchange"))  # redis-py's, and ours
 
     def note_query(execute: Any, *rest: Any) -> Any:
         queries.append(None)
         return execute(*rest)
 
-    def note_trip(self: Any, *args: Any, **kwargs: Any) -> Any:
-        trips.append(None)
-        return send(self, *args, **kwargs)
+    def noting(go: Callable[..., Any]) -> Callable[..., Any]:
+        def note_trip(*args: Any, **kwargs: Any) -> Any:
+            trips.append(None)
+            return go(*args, **kwargs)
 
-    with (
-        connection.execute_wrapper(note_query),
-        mock.patch.object(AbstractConnection, "send_packed_command", note_trip),
-    ):
+        return note_trip
+
+    with ExitStack() as around:
+        around.enter_context(connection.execute_wrapper(note_query))
+        for owner, name in ways:
+            noted = noting(getattr(owner, name))
+            around.enter_context(mock.patch.object(owner, name, noted))
         for _ in range(times):
             once()
     return {"queries": len(queries) / times, "trips": len(trips) / times}

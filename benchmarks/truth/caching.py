@@ -77,6 +77,7 @@ class Asked:
     def ask(self, read: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
         from tests.querysets.world import plain  # which needs the models
 
+        connections[ALIAS].queries_log.clear()  # which has an end
         with CaptureQueriesContext(connections[ALIAS]) as captured:
             try:
                 answer = plain(read(*args))
