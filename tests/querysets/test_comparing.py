@@ -35,7 +35,7 @@ from tests.testapp.models import Author, Book, Comment, Post, Tag
 @pytest.fixture
 def world(world):
     """:func:`world`, which knows by now that its tables have no triggers."""
-    world.all().filter(pk=0).update(views=0)
+    world.look_for_triggers()
     return world
 
 
@@ -313,7 +313,7 @@ def test_nobody_changes_a_row_between_the_look_and_the_update(world, is_atomic):
 @pytest.mark.parametrize("conditions", ({}, {"title": "new"}))
 def test_a_row_that_appears_after_the_look_counts(redis_store, conditions):
     world = World("postgres")
-    world.all().filter(pk=0).update(views=0)
+    world.look_for_triggers()
     new = 10**6
 
     def both():
@@ -340,6 +340,16 @@ def backend(w):
 
 def terminate(w, pid):
     w.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+
+@pytest.fixture
+def leased(request, settings):
+    """:func:`world` on PostgreSQL and Redis, with titles in the cache, and leases that a test can wait for."""
+    use_store(request, settings, "redis", LEASE=0.4)
+    world = World("postgres")
+    world.look_for_triggers()
+    warm(titles, world)
+    return world
 
 
 # -- a transaction of its own ------------------------------------------------------------------------
@@ -384,11 +394,8 @@ def test_one_that_fails_at_its_commit_leaves_nothing_behind(world):
 
 
 @POSTGRES.marks[0]
-def test_a_server_that_hangs_up_may_have_committed(request, settings, before_commit):
-    use_store(request, settings, "redis", LEASE=0.4)
-    world = World("postgres")
-    world.all().filter(pk=0).update(views=0)
-    warm(titles, world)
+def test_a_server_that_hangs_up_may_have_committed(leased, before_commit):
+    world = leased
     hang_up = lambda: elsewhere(terminate, world, backend(world))  # noqa: E731
     before_commit(hang_up)
     with pytest.raises(OperationalError):
@@ -439,7 +446,7 @@ def test_what_is_read_while_it_runs_is_its_own(world):
 @POSTGRES.marks[0]
 def test_what_is_read_after_the_look_belongs_to_an_older_snapshot(redis_store):
     world = World("postgres")
-    world.all().filter(pk=0).update(views=0)
+    world.look_for_triggers()
     names = lambda: list(world.all(Author).order_by("pk").values_list("name", flat=True))  # noqa: E731
 
     def rename_somebody():
@@ -458,7 +465,7 @@ def test_what_is_read_after_the_look_belongs_to_an_older_snapshot(redis_store):
 @POSTGRES.marks[0]
 def test_rows_that_an_update_leaves_alone_may_be_locked(redis_store):
     world = World("postgres")
-    world.all().filter(pk=0).update(views=0)
+    world.look_for_triggers()
 
     def claim():
         with transaction.atomic(world.alias):
@@ -473,7 +480,7 @@ def test_rows_that_an_update_leaves_alone_may_be_locked(redis_store):
 @POSTGRES.marks[0]
 def test_two_transactions_that_may_both_go_on_do(redis_store):
     world = World("postgres")
-    world.all().filter(pk=0).update(views=0)
+    world.look_for_triggers()
     errors = []
 
     def rename_it():
@@ -531,7 +538,7 @@ def test_a_wrapper_may_write_for_itself(world):
 @POSTGRES.marks[0]
 def test_a_connection_that_is_gone_is_made_anew(redis_store):
     world = World("postgres")
-    world.all().filter(pk=0).update(views=0)
+    world.look_for_triggers()
     connection = world.connection
     elsewhere(terminate, world, backend(world))
     connection.health_check_enabled, connection.health_check_done = True, False
@@ -565,11 +572,8 @@ class TimeIsOver(Exception):
 
 
 @POSTGRES.marks[0]
-def test_a_commit_that_nobody_waited_for_may_yet_happen(request, settings, monkeypatch):
-    use_store(request, settings, "redis", LEASE=0.4)
-    world = World("postgres")
-    world.all().filter(pk=0).update(views=0)
-    warm(titles, world)
+def test_a_commit_that_nobody_waited_for_may_yet_happen(leased, monkeypatch):
+    world = leased
     original = transactions._say
 
     def say(connection, said):

@@ -78,6 +78,10 @@ class World:
         with no_cache():
             return self.all(type(instance)).get(pk=instance.pk)
 
+    def look_for_triggers(self):
+        """Have it asked which tables have triggers: until then every one may have some."""
+        self.all().filter(pk=0).update(views=0)
+
     @property
     def connection(self):
         return connections[self.alias]
