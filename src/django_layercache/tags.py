@@ -40,7 +40,7 @@ Who changes what, and who depends on what:
 - a read of rows in no order depends on where they lie, too;
 - and every read depends on its database.
 
-Which of these a read uses is decided in :mod:`django_layercache.querysets.plans`, what a write changes in
+Which of these a read uses is decided in :mod:`django_layercache.querysets.dependencies`, what a write changes in
 :mod:`django_layercache.querysets.writes`.
 """
 
